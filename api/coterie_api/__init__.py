@@ -1,0 +1,1 @@
+"""Contracts: everything of Coterie that another process, version or language can see."""

@@ -1,0 +1,79 @@
+"""What a running aggregator tells the operator (`/status`), and the last word of a pod (termination message)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class DropReason(StrEnum):
+    """Why a client is not in a sum: the catalog, each with one sentence that holds no data."""
+
+    DISCONNECTED = "Disconnected"
+    LATE = "Late"
+    TASK_IMPORT_FAILED = "TaskImportFailed"
+    TASK_RAISED = "TaskRaised"
+    NO_DATA = "NoData"
+    NOT_FINITE = "NotFinite"
+    WRONG_SHAPE = "WrongShape"
+    OUT_OF_MEMORY = "OutOfMemory"
+    PROTOCOL_VIOLATION = "ProtocolViolation"
+    POLICY_REFUSED = "PolicyRefused"
+    SLOT_USED = "SlotUsed"
+
+
+SENTENCES: dict[DropReason, str] = {
+    DropReason.DISCONNECTED: "the client's connection ended",
+    DropReason.LATE: "the client's update did not arrive before the deadline",
+    DropReason.TASK_IMPORT_FAILED: "the task's code could not be imported",
+    DropReason.TASK_RAISED: "the task's code raised an exception",
+    DropReason.NO_DATA: "the data set has no examples",
+    DropReason.NOT_FINITE: "the update holds NaN or infinity",
+    DropReason.WRONG_SHAPE: "the task's model does not match the job's layout",
+    DropReason.OUT_OF_MEMORY: "the client ran out of memory",
+    DropReason.PROTOCOL_VIOLATION: "the client broke the protocol",
+    DropReason.POLICY_REFUSED: "the job is weaker than the tenant's policy allows",
+    DropReason.SLOT_USED: "the client has already used this slot",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One client's absence from a sum, told without any of its data."""
+
+    client: str  # namespace/dataset
+    reason: DropReason
+    error_class: str = ""  # class of the exception, for TASK_*
+    where: str = ""  # file:line in the task's own code
+    incident: str = ""  # finds the traceback in the tenant's pod log
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A running job's numbers, all of them public or released aggregates."""
+
+    rounds_done: int = 0
+    rounds: int = 0
+    slot: int = 0
+    phase: str = "Starting"  # Starting | Assembling | Training | Unmasking | Evaluating | Publishing | Done
+    connected: int = 0
+    cohort: int = 0
+    survivors: int = 0
+    accuracy: float | None = None
+    loss: float | None = None
+    best_round: int | None = None
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    round_seconds: float = 0.0
+    clamped: int = 0  # coordinates clamped to the ring in the last sum
+    drops: tuple[Drop, ...] = field(default=())  # of the last attempt at a round
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """The last word of a pod, at most 4 KiB of JSON."""
+
+    reason: str  # a Reason of v1alpha1.conditions or a DropReason
+    message: str
+    drop: Drop | None = None
+    progress: Progress | None = None

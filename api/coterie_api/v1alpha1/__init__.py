@@ -1,0 +1,1 @@
+"""The API `coterie.dev/v1alpha1`."""

@@ -1,0 +1,1 @@
+"""Wire format between client and aggregator (protobuf)."""

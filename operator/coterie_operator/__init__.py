@@ -1,0 +1,1 @@
+"""The control plane: decides what should exist, and makes it so."""

@@ -1,0 +1,1 @@
+"""Embedded mode: an in-memory cluster whose pods are local processes."""

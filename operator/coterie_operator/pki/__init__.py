@@ -1,0 +1,1 @@
+"""Who gets which certificate, and its issuing."""

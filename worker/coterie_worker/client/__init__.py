@@ -1,0 +1,1 @@
+"""The process beside one tenant's private data."""

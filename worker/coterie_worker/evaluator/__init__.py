@@ -1,0 +1,1 @@
+"""The process that tests the model on data that is not private."""

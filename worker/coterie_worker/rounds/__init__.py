@@ -1,0 +1,1 @@
+"""Pure: the round machine, cohort sampling, weighted sums, server optimizers."""

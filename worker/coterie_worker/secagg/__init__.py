@@ -1,0 +1,1 @@
+"""Secure aggregation without I/O: bytes in, bytes out."""

@@ -1,0 +1,1 @@
+"""The only room that knows torch: tasks, loops, and parameters as one flat vector."""
