@@ -1,0 +1,1 @@
+"""The loop that looks at jobs: queue, watchers of children, controller."""
