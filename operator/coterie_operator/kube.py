@@ -55,7 +55,7 @@ _MERGE_PATCH: Final = "application/merge-patch+json"
 _Objects = list[Object]  # within the class, `list` is its own method
 
 
-class _ExpiredError(ApiError):
+class _Expired(ApiError):
     """410: the version that a watch or a page wants to go on from is forgotten."""
 
 
@@ -66,7 +66,7 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     HTTPStatus.NOT_FOUND: NotFound,
     HTTPStatus.METHOD_NOT_ALLOWED: Invalid,
     HTTPStatus.CONFLICT: Conflict,
-    HTTPStatus.GONE: _ExpiredError,
+    HTTPStatus.GONE: _Expired,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Invalid,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: Invalid,
     HTTPStatus.UNPROCESSABLE_ENTITY: Invalid,
@@ -138,7 +138,7 @@ class KubeCluster:
                         if change in _CHANGES:
                             yield seen.note(Change(change), obj)
                 await asyncio.sleep(_BACKOFF_SECONDS[0])  # a server that ends every watch at once must not be hammered
-            except _ExpiredError:
+            except _Expired:
                 version = ""
             except Unavailable as error:
                 _LOG.warning("watch of %s in %s broke, reconnecting: %s", kind.plural, namespace or "all namespaces", error)
@@ -151,7 +151,7 @@ class KubeCluster:
         while True:
             try:
                 answer = await self._call("GET", _path(kind, namespace), query=query)
-            except _ExpiredError:
+            except _Expired:
                 query = {"labelSelector": _selector(labels)}
                 items.clear()
                 continue
