@@ -1,1 +1,87 @@
-"""Pure: the round machine, cohort sampling, weighted sums, server optimizers."""
+"""Pure: the machine of a job's rounds, cohorts, weights, server optimizers, selection of the best model.
+
+How a shell drives the machine
+------------------------------
+The shell (the aggregator) owns the clock, the network, the files and the vectors; it decides nothing. It is one task with
+one queue, and it performs each command to its end before the next, and all of them before the next event::
+
+    state, commands = begin(rules, resume)
+    while True:
+        answers = [answer for command in commands if (answer := await perform(command))]    # at most one, see below
+        event = answers[0] if answers else await queue.get()      # an Answer goes in before anything from the queue
+        state, commands = advance(state, event)
+
+Clients are indices in the roster. `perform`, command by command:
+
+===============  ==========================================================================================================
+`Await`          (re)set the one timer; when it fires, put `DeadlinePassed(step)` in the queue
+`StartEpoch`     `slots.open_epoch(epoch)`; `epoch = ServerEpoch(parameters, epoch, first_slot, members)`; send `epoch.start()`;
+                 answer `StageOpened(step, epoch.waiting_for)`
+`OpenSlot`       `slots.open_slot(slot, round_index)`, which returns when the slot is on disk; only then send
+                 `epoch.start_slot(...)` and the model; answer `StageOpened(step, epoch.waiting_for)`
+`CloseStage`     `outbox = epoch.close()`. If the slot's survivors are frozen now: `slots.freeze(slot, ...)` before sending.
+                 Send the outbox. Answer by what the epoch's stage is now: keys shared → `EpochReady(step, members)`; sum
+                 open → `SumOpened(step, result.survivors)`; else `StageOpened(step, epoch.waiting_for)`
+`Drop`           `epoch.drop(client)`
+`ApplySum`       `mean = to_mean(decoded.sum, decoded.weight)`; `optimizer.apply(moments, parameters, mean, layout.trainable)`
+`Record`         `history.append(...)` with bytes, seconds, clamped and `norm(mean[:layout.trainable])`
+`Checkpoint`     `checkpoint.save(...)`
+`Publish`        `models.publish(version, parameters)`, `models.prune(retained(models.present(), version, selection, capacity))`
+`KeepBest`       `models.keep(version)`
+`Finish`         release model `version` to the output with the history, say goodbye to all clients, write the last word, exit
+===============  ==========================================================================================================
+
+Any of StartEpoch, OpenSlot and CloseStage answers `TooFew(step, came, needed)` if the epoch raises TooFewSurvivors. They
+come last in `commands`, so at most one Answer is due at a time; the `step` of an Answer is its command's.
+
+What goes into the queue, from the streams and from polling the evaluator's folder:
+
+- a stream that proved its identity: `ClientJoined`. A stream that resumes within a step (the same process, with the keys
+  it had) is the transport's matter: the machine hears nothing, or `ClientLeft` once the transport gives it up;
+- a message or upload of epoch and slot that are current: `epoch.receive(...)` or `epoch.accept(...)` when it is taken from
+  the queue, and then `advance(state, Heard(state.step, client))`. Of an earlier epoch or slot: forget it. PeerProtocolError:
+  close that stream and tell `ClientLeft(client, DropReason.PROTOCOL_VIOLATION)`;
+- a failure that a client reports: `ClientFailed(client, slot, reason)` where it stays (its task raised, not finite),
+  `ClientWithdrew(client, reason)` where it can't ever take part (import, no data, policy);
+- `Evaluated(version, value)` for each new evaluation, while `models` still holds that version's file; later ones go into the
+  history alone, since a model that is deleted can't become the result.
+
+After a crash: `resume = Resume(checkpoint.rounds_done, next_slot, next_epoch, checkpoint.selection)`, where the next slot and
+epoch are the greater of the checkpoint's and the slot log's. A slot that was open then is lost, and its number is never used again.
+"""
+
+from coterie_worker.rounds.cohort import cohort
+from coterie_worker.rounds.machine import UnexpectedEvent, advance, begin
+from coterie_worker.rounds.optimizers import (
+    Hyperparameters,
+    Moments,
+    ServerOptimizer,
+    ServerOptimizerName,
+    server_optimizer,
+)
+from coterie_worker.rounds.selection import Criterion, Selection, retained
+from coterie_worker.rounds.state import Phase, Resume, Rules, State
+from coterie_worker.rounds.weights import Weighting, norm, to_mean, update_weight
+
+__all__ = [
+    "Criterion",
+    "Hyperparameters",
+    "Moments",
+    "Phase",
+    "Resume",
+    "Rules",
+    "Selection",
+    "ServerOptimizer",
+    "ServerOptimizerName",
+    "State",
+    "UnexpectedEvent",
+    "Weighting",
+    "advance",
+    "begin",
+    "cohort",
+    "norm",
+    "retained",
+    "server_optimizer",
+    "to_mean",
+    "update_weight",
+]
