@@ -5,7 +5,7 @@ How a shell drives the machine
 The shell (the aggregator) owns the clock, the network, the files and the vectors; it decides nothing. It is one task with
 one queue, and it performs each command to its end before the next, and all of them before the next event::
 
-    state, commands = begin(rules, resume)
+    state, commands = begin(rules_of(job, has_evaluator), resume)
     while True:
         answers = [answer for command in commands if (answer := await perform(command))]    # at most one, see below
         event = answers[0] if answers else await queue.get()      # an Answer goes in before anything from the queue
@@ -23,7 +23,7 @@ Clients are indices in the roster. `perform`, command by command:
                  Send the outbox. Answer by what the epoch's stage is now: keys shared → `EpochReady(step, members)`; sum
                  open → `SumOpened(step, result.survivors)`; else `StageOpened(step, epoch.waiting_for)`
 `Drop`           `epoch.drop(client)`
-`ApplySum`       `mean = to_mean(decoded.sum, decoded.weight)`; `optimizer.apply(moments, parameters, mean, layout.trainable)`
+`ApplySum`       `mean = to_mean(decoded.sum, decoded.weight or survivors)`; `optimizer.apply(moments, parameters, mean, layout.trainable)`
 `Record`         `history.append(...)` with bytes, seconds, clamped and `norm(mean[:layout.trainable])`
 `Checkpoint`     `checkpoint.save(...)`
 `Publish`        `models.publish(version, parameters)`, `models.prune(retained(models.present(), version, selection, capacity))`
@@ -52,35 +52,27 @@ epoch are the greater of the checkpoint's and the slot log's. A slot that was op
 
 from coterie_worker.rounds.cohort import cohort
 from coterie_worker.rounds.machine import UnexpectedEvent, advance, begin
-from coterie_worker.rounds.optimizers import (
-    Hyperparameters,
-    Moments,
-    ServerOptimizer,
-    ServerOptimizerName,
-    server_optimizer,
-)
+from coterie_worker.rounds.optimizers import Moments, ServerOptimizer, server_optimizer
 from coterie_worker.rounds.selection import Criterion, Selection, retained
-from coterie_worker.rounds.state import Phase, Resume, Rules, State
-from coterie_worker.rounds.weights import Weighting, norm, to_mean, update_weight
+from coterie_worker.rounds.state import Phase, Resume, Rules, State, rules_of
+from coterie_worker.rounds.weights import norm, to_mean, update_weight
 
 __all__ = [
     "Criterion",
-    "Hyperparameters",
     "Moments",
     "Phase",
     "Resume",
     "Rules",
     "Selection",
     "ServerOptimizer",
-    "ServerOptimizerName",
     "State",
     "UnexpectedEvent",
-    "Weighting",
     "advance",
     "begin",
     "cohort",
     "norm",
     "retained",
+    "rules_of",
     "server_optimizer",
     "to_mean",
     "update_weight",

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coterie_api.v1alpha1.training import Strategy, StrategyName
 from coterie_worker.rounds.chunks import CHUNK, chunks
 
 Vector: TypeAlias = NDArray[np.float32]
@@ -32,46 +32,6 @@ Moments: TypeAlias = dict[str, Vector]
 MOMENTUM = "momentum"
 FIRST_MOMENT = "first_moment"
 SECOND_MOMENT = "second_moment"
-
-
-class ServerOptimizerName(StrEnum):
-    """`spec.strategy.name`."""
-
-    FED_AVG = "FedAvg"
-    FED_PROX = "FedProx"
-    FED_AVG_M = "FedAvgM"
-    FED_ADAGRAD = "FedAdagrad"
-    FED_ADAM = "FedAdam"
-    FED_YOGI = "FedYogi"
-
-
-@dataclass(frozen=True, slots=True)
-class Hyperparameters:
-    """Numbers of the server optimizers, under the names of the papers in parentheses.
-
-    Attributes:
-        learning_rate: η, above 0.
-        momentum: β of FedAvgM, in [0, 1).
-        beta1: β₁ of the adaptive ones, in [0, 1). The paper takes 0 for FedAdagrad, 0.9 for the others.
-        beta2: β₂ of FedAdam and FedYogi, in [0, 1).
-        tau: τ, the degree of adaptivity, above 0.
-    """
-
-    learning_rate: float = 1.0
-    momentum: float = 0.9
-    beta1: float = 0.9
-    beta2: float = 0.99
-    tau: float = 1e-3
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "tau"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"strategy: {name} is {value!r}, must be finite and above 0")
-        for name in ("momentum", "beta1", "beta2"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise ValueError(f"strategy: {name} is {value!r}, must be at least 0 and below 1")
 
 
 Step: TypeAlias = Callable[[Moments, Vector, Vector, Vector], None]  # moments, parameters, mean, scratch: one chunk of each
@@ -116,25 +76,24 @@ class ServerOptimizer:
                 raise ValueError(f"{name} is {vector.dtype}{list(vector.shape)}, must be float32[{length}]")
 
 
-def server_optimizer(name: ServerOptimizerName, numbers: Hyperparameters) -> ServerOptimizer:
-    """Return the server optimizer that `spec.strategy` names."""
-    floor = numbers.tau**2
-    adaptive = {FIRST_MOMENT: 0.0, SECOND_MOMENT: floor}
-    match name:
-        case ServerOptimizerName.FED_AVG | ServerOptimizerName.FED_PROX:
-            return ServerOptimizer({}, _averaging(numbers))
-        case ServerOptimizerName.FED_AVG_M:
-            return ServerOptimizer({MOMENTUM: 0.0}, _with_momentum(numbers))
-        case ServerOptimizerName.FED_ADAGRAD:
-            return ServerOptimizer(adaptive, _adaptive(numbers, _adagrad))
-        case ServerOptimizerName.FED_ADAM:
-            return ServerOptimizer(adaptive, _adaptive(numbers, _adam))
-        case ServerOptimizerName.FED_YOGI:
-            return ServerOptimizer(adaptive, _adaptive(numbers, _yogi))
+def server_optimizer(strategy: Strategy) -> ServerOptimizer:
+    """Return the server optimizer that `spec.strategy` names, with its numbers."""
+    adaptive = {FIRST_MOMENT: 0.0, SECOND_MOMENT: strategy.tau**2}
+    match strategy.name:
+        case StrategyName.FED_AVG | StrategyName.FED_PROX:
+            return ServerOptimizer({}, _averaging(strategy))
+        case StrategyName.FED_AVG_M:
+            return ServerOptimizer({MOMENTUM: 0.0}, _with_momentum(strategy))
+        case StrategyName.FED_ADAGRAD:
+            return ServerOptimizer(adaptive, _adaptive(strategy, _adagrad))
+        case StrategyName.FED_ADAM:
+            return ServerOptimizer(adaptive, _adaptive(strategy, _adam))
+        case StrategyName.FED_YOGI:
+            return ServerOptimizer(adaptive, _adaptive(strategy, _yogi))
 
 
-def _averaging(numbers: Hyperparameters) -> Step:
-    rate = np.float32(numbers.learning_rate)
+def _averaging(strategy: Strategy) -> Step:
+    rate = np.float32(strategy.step_size)
 
     def step(_: Moments, parameters: Vector, mean: Vector, scratch: Vector) -> None:
         np.multiply(mean, rate, out=scratch)
@@ -143,8 +102,8 @@ def _averaging(numbers: Hyperparameters) -> Step:
     return step
 
 
-def _with_momentum(numbers: Hyperparameters) -> Step:
-    rate, beta = np.float32(numbers.learning_rate), np.float32(numbers.momentum)
+def _with_momentum(strategy: Strategy) -> Step:
+    rate, beta = np.float32(strategy.step_size), np.float32(strategy.momentum)
 
     def step(moments: Moments, parameters: Vector, mean: Vector, scratch: Vector) -> None:
         velocity = moments[MOMENTUM]
@@ -159,9 +118,9 @@ def _with_momentum(numbers: Hyperparameters) -> Step:
 SecondMoment: TypeAlias = Callable[[Vector, Vector, np.float32], None]  # v, Δ² (may be overwritten), 1 - β₂
 
 
-def _adaptive(numbers: Hyperparameters, second_moment: SecondMoment) -> Step:
-    rate, tau, beta1 = np.float32(numbers.learning_rate), np.float32(numbers.tau), np.float32(numbers.beta1)
-    rest1, rest2 = np.float32(1 - numbers.beta1), np.float32(1 - numbers.beta2)
+def _adaptive(strategy: Strategy, second_moment: SecondMoment) -> Step:
+    rate, tau, beta1 = np.float32(strategy.step_size), np.float32(strategy.tau), np.float32(strategy.beta1)
+    rest1, rest2 = np.float32(1 - strategy.beta1), np.float32(1 - strategy.beta2)
 
     def step(moments: Moments, parameters: Vector, mean: Vector, scratch: Vector) -> None:
         first, second = moments[FIRST_MOMENT], moments[SECOND_MOMENT]

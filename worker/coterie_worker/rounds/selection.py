@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-_LOWER_IS_BETTER = frozenset({"loss"})
+from coterie_api.v1alpha1.job import SelectBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +13,11 @@ class Criterion:
     """What makes a model better than another.
 
     Attributes:
-        select_by: the evaluator's number to compare: `loss` (lower is better) or any other (higher is better).
+        select_by: the evaluator's number to compare: loss (lower is better) or accuracy (higher is better).
         patience: rounds without a better model before training stops; None: never stop early.
     """
 
-    select_by: str = "accuracy"
+    select_by: SelectBy = SelectBy.ACCURACY
     patience: int | None = None
 
     def __post_init__(self) -> None:
@@ -26,7 +26,7 @@ class Criterion:
 
     def is_better(self, value: float, than: float) -> bool:
         """Whether `value` beats `than` strictly; NaN beats nothing."""
-        return value < than if self.select_by in _LOWER_IS_BETTER else value > than
+        return value < than if self.select_by is SelectBy.LOSS else value > than
 
 
 @dataclass(frozen=True, slots=True)

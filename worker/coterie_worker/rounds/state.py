@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from coterie_api.progress import DropReason
 from coterie_worker.rounds.commands import Absence
 from coterie_worker.rounds.selection import Criterion, Selection
 
-__all__ = ["Absence", "DropReason", "Phase", "Resume", "Rules", "State"]
+if TYPE_CHECKING:
+    from coterie_api.podconfig import JobConfig
 
+GATHERING_SECONDS = 20  # clients of one job start within seconds of each other, once their pods run
+REPLY_SECONDS = 30  # no training behind it; a client that needs longer is not coming
+EVALUATION_SECONDS = 60  # a test set's worth of forward passes; a slower evaluator loses only the last model's numbers
 _NOBODY: frozenset[int] = frozenset()
 
 
@@ -43,9 +47,9 @@ class Rules:
     slots_per_epoch: int = 8
     attempts: int = 3
     assembly_seconds: float = 600
-    gathering_seconds: float = 20
+    gathering_seconds: float = GATHERING_SECONDS
     round_seconds: float = 600
-    reply_seconds: float = 30
+    reply_seconds: float = REPLY_SECONDS
     evaluation_seconds: float = 0
     criterion: Criterion | None = None
 
@@ -62,6 +66,29 @@ class Rules:
             raise ValueError(
                 f"rules of the rounds: cohort_size is {self.cohort_size}, must be from {self.quorum} (quorum) to {self.roster} (roster)"
             )
+
+
+def rules_of(job: JobConfig, *, has_evaluator: bool) -> Rules:
+    """Return the rules of a job as its pods see it.
+
+    Raises:
+        ValueError: numbers that no round can satisfy, such as fewer clients in the roster than the quorum.
+    """
+    select_by, patience = job.evaluation.select_by, job.evaluation.patience
+    return Rules(
+        rounds=job.rounds,
+        roster=len(job.roster),
+        quorum=max(job.min_clients, job.aggregation.min_survivors, job.aggregation.threshold, 1),
+        seed=job.seed,
+        cohort_size=job.strategy.cohort_size,
+        slots_per_epoch=job.aggregation.slots_per_epoch,
+        assembly_seconds=job.assembly_deadline_seconds,
+        gathering_seconds=min(GATHERING_SECONDS, job.assembly_deadline_seconds),
+        round_seconds=job.round_deadline_seconds,
+        reply_seconds=min(REPLY_SECONDS, job.round_deadline_seconds),
+        evaluation_seconds=EVALUATION_SECONDS if has_evaluator else 0,
+        criterion=Criterion(select_by, patience) if select_by and has_evaluator else None,
+    )
 
 
 NOTHING_EVALUATED = Selection()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coterie_api.v1alpha1.training import Strategy, Weighting
 from coterie_worker.rounds.chunks import chunks
 
 if TYPE_CHECKING:
@@ -15,28 +15,19 @@ if TYPE_CHECKING:
 _STEPS = 2**16  # weights are multiples of 1/65536, as the masked coordinate that carries them
 
 
-class Weighting(StrEnum):
-    """`spec.strategy.weighting`."""
-
-    UNIFORM = "Uniform"
-    EXAMPLES = "Examples"
-
-
-def update_weight(weighting: Weighting, examples: int, weight_cap: int) -> float:
+def update_weight(strategy: Strategy, examples: int) -> float:
     """Return the factor by which a client multiplies its update before quantizing, in (0, 1].
 
-    Uniform: 1. Examples: round(2¹⁶ · min(1, examples / weight_cap)) / 2¹⁶, at least 1/2¹⁶, so that an update with any
+    Uniform: 1. Examples: round(2¹⁶ · min(1, examples / weightCap)) / 2¹⁶, at least 1/2¹⁶, so that an update with any
     example behind it counts and the coordinate carries the factor exactly.
 
     Raises:
-        ValueError: examples below 1, or a cap below 1.
+        ValueError: examples below 1: there is no update then.
     """
     if examples < 1:
         raise ValueError(f"update: examples is {examples}, must be at least 1")
-    if weighting is Weighting.UNIFORM:
+    if strategy.weighting is Weighting.UNIFORM:
         return 1.0
-    if weight_cap < 1:
-        raise ValueError(f"strategy.weightCap is {weight_cap}, must be at least 1")
     return max(1, round(_STEPS * min(1.0, examples / weight_cap))) / _STEPS
 
 
@@ -45,7 +36,7 @@ def to_mean(total: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
 
     Args:
         total: float32[d], the sum; becomes the mean.
-        weight: number of survivors (Uniform) or sum of their factors (Examples).
+        weight: `Decoded.weight`, the sum of the factors, or the number of survivors where that is None (Uniform).
 
     Raises:
         ValueError: a weight that is not finite and positive: there is no mean of nothing.
