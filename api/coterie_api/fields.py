@@ -263,7 +263,11 @@ def _allowed(node: Node) -> str:
 
 def _allowed_text(about: About) -> str:
     words = about.pattern_says or (f"text that matches {about.pattern}" if about.pattern else "text")
-    return words if about.max_length is None else f"{words}, at most {about.max_length} characters"
+    return (
+        words
+        if about.max_length is None or about.pattern_says and about.max_length < 64
+        else f"{words}, at most {about.max_length} characters"
+    )
 
 
 def _allowed_number(about: About, words: str) -> str:

@@ -76,7 +76,7 @@ class SecureAggregation:
     colluders: Annotated[
         int | None,
         About(
-            "Tenants that may collude with the aggregator without learning another's update; unset means a third, rounded down.",
+            "Tenants that may collude with the aggregator without learning another's update; unset means fewer than a third.",
             minimum=0,
             maximum=MAX_DATASETS,
         ),
