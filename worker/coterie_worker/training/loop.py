@@ -1,0 +1,94 @@
+"""One client's round: seeded batches, forward, backward, step.
+
+The loop is measured against the same steps in plain PyTorch, so it does per step what a plain loop does; whatever a job
+doesn't ask for (schedule, autocast, FedProx) is decided before the loop, not in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from coterie_api.v1alpha1.types import Precision
+from coterie_worker.training import optimizers, schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from coterie_worker.training.round import Round
+    from coterie_worker.training.task import Task
+
+# A round starts with a new scale. torch's own first guess, 65536, would skip the first steps of every round.
+FIRST_LOSS_SCALE: Final = 1024.0
+
+
+def train(task: Task, model: nn.Module, this: Round) -> None:
+    """Run the round that `spec.training` describes; the model is left trained."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        return  # only buffers, if anything, are learned
+    optimizer = task.optimizer(model) or optimizers.build(this.training.optimizer, parameters)
+    rate = schedule.in_round(this.training.schedule, this.index, this.rounds, this.steps)
+    before_step = _before_step(parameters, this)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    forward, backward, step = _arithmetic(task, model, optimizer, this)
+    for number, batch in enumerate(this.batches()):
+        if rate is not None:
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * rate(number)
+        optimizer.zero_grad()
+        backward(forward(batch))
+        if before_step is not None:
+            before_step()
+        step()
+
+
+def _before_step(parameters: list[nn.Parameter], this: Round) -> Callable[[], None] | None:
+    """FedProx: add the gradient of mu/2·‖w - w₀‖² (Li et al., Federated Optimization in Heterogeneous Networks, eq. 2)."""
+    if not this.proximal_mu:
+        return None
+    start = [parameter.detach().clone() for parameter in parameters]
+
+    @torch.no_grad()
+    def pull() -> None:
+        for parameter, origin in zip(parameters, start, strict=True):
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter - origin, alpha=this.proximal_mu)
+
+    return pull
+
+
+def _arithmetic(
+    task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, this: Round
+) -> tuple[Callable[[Any], Tensor], Callable[[Tensor], None], Callable[[], object]]:
+    """Forward, backward and step at the job's precision."""
+    precision = this.training.precision
+    if precision is Precision.FLOAT32:
+        return (lambda batch: task.loss(model, batch)), torch.autograd.backward, optimizer.step
+    autocast = torch.autocast(this.device.type, dtype=getattr(torch, precision.value))
+
+    def forward(batch: Any) -> Tensor:
+        with autocast:
+            return task.loss(model, batch)
+
+    if precision is Precision.BFLOAT16:
+        return forward, torch.autograd.backward, optimizer.step
+    return forward, *_scaled(optimizer, this)
+
+
+def _scaled(optimizer: torch.optim.Optimizer, this: Round) -> tuple[Callable[[Tensor], None], Callable[[], object]]:
+    """float16 gradients vanish below 6e-8, so the loss is scaled up and the gradients down again."""
+    scaler = torch.amp.GradScaler(this.device.type, init_scale=FIRST_LOSS_SCALE)
+
+    def backward(loss: Tensor) -> None:
+        torch.autograd.backward(scaler.scale(loss))
+        scaler.unscale_(optimizer)
+
+    def step() -> None:
+        scaler.step(optimizer)
+        scaler.update()
+
+    return backward, step
