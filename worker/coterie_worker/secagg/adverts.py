@@ -1,0 +1,137 @@
+"""S0: making, signing and verifying this epoch's public keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coterie_worker.secagg.contexts import advert_context, seed_commitment
+from coterie_worker.secagg.errors import BadAdvert, WrongSession
+from coterie_worker.secagg.keys import Entropy, OneUse, check_exchange_key, public_of, verify
+from coterie_worker.secagg.messages import HASH_BYTES, KEY_BYTES, Advert, EpochStart, decode_message
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from coterie_worker.secagg.parameters import SessionParameters
+
+SEED_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSecrets:
+    """A client's two secrets of one slot. `seed` hides its own vector, `mask_private` makes the pairwise masks.
+
+    Formal guarantees: each is taken once for dealing shares and once for masking (two one-use copies), then erased.
+    """
+
+    seed_to_deal: OneUse
+    mask_private_to_deal: OneUse
+    seed: OneUse
+    mask_private: OneUse
+
+    def erase(self) -> None:
+        """Forget all of it."""
+        for secret in (self.seed_to_deal, self.mask_private_to_deal, self.seed, self.mask_private):
+            secret.erase()
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSecrets:
+    """What a client keeps of an epoch's start: in memory only, never checkpointed, gone with the process."""
+
+    channel_private: OneUse
+    slots: Mapping[int, SlotSecrets]
+
+
+def make_advert(
+    parameters: SessionParameters, start: EpochStart, index: int, identity: Ed25519PrivateKey, entropy: Entropy
+) -> tuple[EpochSecrets, Advert]:
+    """Return fresh keys for every slot of the epoch, and their signed public half."""
+    slots = range(start.first_slot, start.first_slot + parameters.slots_per_epoch)
+    channel = entropy(KEY_BYTES)
+    privates = [entropy(KEY_BYTES) for _ in slots]
+    seeds = [entropy(SEED_BYTES) for _ in slots]
+    commitments = [seed_commitment(parameters.base, start.epoch, index, slot, seed) for slot, seed in zip(slots, seeds, strict=True)]
+    publics = b"".join(public_of(private) for private in privates)
+    facts = (parameters.base, start.epoch, start.first_slot, index, public_of(channel), publics, b"".join(commitments))
+    advert = Advert(*facts, signature=identity.sign(advert_context(Advert(*facts, signature=b""))))
+    secrets = {slot: _slot_secrets(seed, private) for slot, seed, private in zip(slots, seeds, privates, strict=True)}
+    return EpochSecrets(OneUse(channel, "channel key"), secrets), advert
+
+
+def _slot_secrets(seed: bytes, private: bytes) -> SlotSecrets:
+    return SlotSecrets(
+        OneUse(seed, "self-mask seed"), OneUse(private, "mask key"), OneUse(seed, "self-mask seed"), OneUse(private, "mask key")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Adverts:
+    """The verified adverts of an epoch: who takes part, with which keys, in which session."""
+
+    by_index: Mapping[int, Advert]
+    first_slot: int
+    sid: bytes
+
+    def mask_key(self, index: int, slot: int) -> bytes:
+        """Return m_pk of a client's slot."""
+        return _at(self.by_index[index].mask_keys, slot - self.first_slot)
+
+    def seed_commitment(self, index: int, slot: int) -> bytes:
+        """Return H(b) of a client's slot."""
+        return _at(self.by_index[index].seed_commitments, slot - self.first_slot)
+
+
+def _at(joined: bytes, place: int) -> bytes:
+    return joined[place * KEY_BYTES : (place + 1) * KEY_BYTES]
+
+
+def check_advert(parameters: SessionParameters, start: EpochStart, advert: Advert) -> None:
+    """Raise unless the advert is the roster member's own, of this session and epoch, with well-formed keys.
+
+    Raises: WrongSession, BadAdvert, BadSignature.
+    """
+    name = f"advert of client {advert.index}"
+    if (advert.base, advert.epoch, advert.first_slot) != (parameters.base, start.epoch, start.first_slot):
+        raise WrongSession(f"{name}: epoch {advert.epoch} from slot {advert.first_slot}, expected {start.epoch} from {start.first_slot}")
+    if advert.index >= parameters.members:
+        raise BadAdvert(f"{name}: the roster has {parameters.members} members")
+    if not len(advert.mask_keys) == len(advert.seed_commitments) == parameters.slots_per_epoch * KEY_BYTES:
+        raise BadAdvert(f"{name}: keys for {len(advert.mask_keys) // KEY_BYTES} slots, expected {parameters.slots_per_epoch}")
+    for key in exchange_keys(advert):
+        check_exchange_key(key, what=name)
+    verify(parameters.roster[advert.index].public_key, advert.signature, advert_context(advert), what=name)
+
+
+def exchange_keys(advert: Advert) -> Sequence[bytes]:
+    """Return all X25519 keys of an advert, the channel's first."""
+    return [advert.channel_key, *(_at(advert.mask_keys, place) for place in range(len(advert.mask_keys) // KEY_BYTES))]
+
+
+def check_distinct(adverts: Sequence[Advert]) -> None:
+    """Raise BadAdvert if any key or seed commitment occurs twice, in one advert or two."""
+    seen: dict[bytes, int] = {}
+    for advert in adverts:
+        commitments = [_at(advert.seed_commitments, place) for place in range(len(advert.seed_commitments) // HASH_BYTES)]
+        for value in (*exchange_keys(advert), *commitments):
+            if value in seen:
+                raise BadAdvert(f"adverts of clients {seen[value]} and {advert.index}: they hold the same key or commitment")
+            seen[value] = advert.index
+
+
+def decode_adverts(payloads: Sequence[bytes]) -> list[Advert]:
+    """Return the adverts of a set.
+
+    Raises: Malformed, BadAdvert unless indices ascend.
+    """
+    adverts: list[Advert] = []
+    for payload in payloads:
+        advert = decode_message(payload)
+        if not isinstance(advert, Advert):
+            raise BadAdvert(f"set of adverts: it holds a {type(advert).__name__}")
+        if adverts and adverts[-1].index >= advert.index:
+            raise BadAdvert(f"set of adverts: client {advert.index} after client {adverts[-1].index}, indices must ascend")
+        adverts.append(advert)
+    return adverts

@@ -1,0 +1,79 @@
+"""Masks: AES-256-CTR keystreams, added to or subtracted from a vector of Z_2^32 in place.
+
+Element k of a mask is the little-endian word of bytes 4k..4k+3 of the keystream that starts at counter 0. Every 32-bit word
+occurs, so the mask is uniform on the ring: no modulus, no bias. The counter is seekable, so parts of a vector can be
+masked apart.
+
+Speed: one accumulator chunk stays in cache while all keystreams run over it (chunks outer, keys inner); the keystream goes
+into one preallocated buffer, because allocating it costs five times the encryption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+from numpy.typing import NDArray
+
+from coterie_worker.secagg.contexts import PAIR_MASK, SELF_MASK
+from coterie_worker.secagg.keys import OneUse, derive
+
+if TYPE_CHECKING:
+    from coterie_worker.secagg.messages import SlotStart
+
+Words = NDArray[np.uint32]
+Run = Callable[[Callable[[Any], None], Iterable[Any]], Iterable[None]]  # `map`, or a thread pool's `map`
+
+CHUNK: Final = 32 * 1024  # elements; 128 KiB of keystream and 128 KiB of accumulator fit a core's second-level cache
+WORD_BYTES: Final = 4
+_BLOCK_WORDS: Final = 4  # AES blocks are 16 bytes
+_ZEROS: Final = bytes(CHUNK * WORD_BYTES)  # CTR adds its keystream to the input by XOR
+
+
+def keystream(key: bytes, start: int = 0) -> CipherContext:
+    """Return the AES-256-CTR context whose next bytes are those of element `start`, a multiple of 4."""
+    counter = (start // _BLOCK_WORDS).to_bytes(16)
+    return Cipher(algorithms.AES256(key), modes.CTR(counter)).encryptor()
+
+
+def apply_masks(vector: Words, plus: Sequence[OneUse], minus: Sequence[OneUse], *, run: Run = map, shards: int = 1) -> None:
+    """Add the masks of `plus` to the vector and subtract those of `minus`, in place, modulo 2^32.
+
+    Args: vector: contiguous uint32. plus, minus: 32-byte mask keys; they are used up. run: applies a function to each
+    shard, e.g. a thread pool's `map` (encryption and addition release the interpreter's lock). shards: how many.
+    """
+    added = [key.take() for key in plus]
+    subtracted = [key.take() for key in minus]
+    step = -(-len(vector) // max(1, shards))
+    step = max(CHUNK, -(-step // CHUNK) * CHUNK)
+
+    def mask_shard(start: int) -> None:
+        _mask_part(vector[start : start + step], start, added, subtracted)
+
+    for _ in run(mask_shard, range(0, len(vector), step)):
+        pass
+
+
+def _mask_part(part: Words, start: int, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
+    streams = [(keystream(key, start), np.add) for key in plus] + [(keystream(key, start), np.subtract) for key in minus]
+    scratch = np.empty(min(CHUNK, len(part)), np.uint32)
+    for low in range(0, len(part), CHUNK):
+        chunk = part[low : low + CHUNK]
+        words = scratch[: len(chunk)]
+        target = words.data.cast("B")
+        zeros = memoryview(_ZEROS)[: len(target)]
+        for stream, combine in streams:
+            stream.update_into(zeros, target)
+            combine(chunk, words, out=chunk)
+
+
+def self_mask_key(header: SlotStart, hdr_hash: bytes, index: int, seed: bytes) -> OneUse:
+    """Return the key of a client's own mask under this header."""
+    return OneUse(derive(seed, SELF_MASK, header.sid, header.slot, hdr_hash, index), "self-mask key")
+
+
+def pair_mask_key(header: SlotStart, hdr_hash: bytes, pair: tuple[int, int], agreed: bytes) -> OneUse:
+    """Return the key of two clients' common mask under this header: the higher index adds the mask, the lower subtracts it."""
+    return OneUse(derive(agreed, PAIR_MASK, header.sid, header.slot, hdr_hash, min(pair), max(pair)), "pair-mask key")

@@ -1,0 +1,125 @@
+"""The session's constants, the rules that they must keep, and a tenant's policy on them.
+
+Nothing here comes from the aggregator: the parameters are the job's, whose hash every signature covers, and the policy is
+a file of the tenant's own namespace. n is always the size of the pinned roster, never the number of those who showed up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from coterie_worker.secagg import contexts
+from coterie_worker.secagg.errors import InvalidParameters, PolicyRefused
+from coterie_worker.secagg.messages import HASH_BYTES, KEY_BYTES, MAX_ROSTER, MAX_SLOTS_PER_EPOCH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from coterie_api.podconfig import TenantPolicy
+
+RING_BITS: Final = 32
+LEAST_SURVIVORS: Final = 3  # of two survivors each learns the other's update
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One tenant of the pinned roster; its position there is its index in the protocol."""
+
+    tenant: str
+    public_key: bytes  # Ed25519, 32 bytes
+
+
+@dataclass(frozen=True)
+class SessionParameters:
+    """The constants of a job's secure aggregation.
+
+    threshold: t, how many shares rebuild a secret; colluders: c, how many clients may side with the aggregator;
+    min_survivors: n_eff, fewest updates in any sum; scale: ring units per 1.0; slots_per_epoch: R, slots with keys.
+    """
+
+    job_uid: str
+    spec_hash: bytes  # SHA-256 of job.json
+    roster: tuple[Member, ...]
+    threshold: int
+    colluders: int
+    min_survivors: int
+    ring_bits: int = RING_BITS
+    scale: int = 65536
+    slots_per_epoch: int = 8
+
+    @property
+    def members(self) -> int:
+        """n, the size of the pinned roster."""
+        return len(self.roster)
+
+    @property
+    def quorum(self) -> int:
+        """t_sig: two quorums of this size have an honest client in common."""
+        return least_threshold(self.members, self.colluders)
+
+    @cached_property
+    def base(self) -> bytes:
+        """Hash of all of it; two parties with the same base run the same session."""
+        roster = contexts.digest(contexts.ROSTER, [[member.tenant, member.public_key] for member in self.roster])
+        numbers = (self.threshold, self.colluders, self.min_survivors, self.ring_bits, self.scale, self.slots_per_epoch)
+        return contexts.digest(contexts.PARAMETERS, self.job_uid, self.spec_hash, roster, *numbers)
+
+
+def least_threshold(members: int, colluders: int) -> int:
+    """Return ⌊(n+c)/2⌋+1, the least t for which 2t - n > c (secure-aggregation.md, parameters)."""
+    return (members + colluders) // 2 + 1
+
+
+def default_colluders(members: int) -> int:
+    """Return c = ⌈n/3⌉-1, the most that leaves the threshold at two thirds."""
+    return max(0, -(-members // 3) - 1)
+
+
+def check_session(parameters: SessionParameters) -> None:
+    """Raise InvalidParameters unless the roster and sizes make sense, with or without masks."""
+    _within("roster size", parameters.members, 1, MAX_ROSTER)
+    _within("slots per epoch", parameters.slots_per_epoch, 1, MAX_SLOTS_PER_EPOCH)
+    _within("least survivors", parameters.min_survivors, 1, parameters.members)
+    _within("ring bits", parameters.ring_bits, RING_BITS, RING_BITS)
+    _within("scale", parameters.scale, 1, 2 ** (RING_BITS - 1) - 1)
+    _within("spec hash bytes", len(parameters.spec_hash), HASH_BYTES, HASH_BYTES)
+    for member in parameters.roster:
+        _within(f"public key bytes of {member.tenant}", len(member.public_key), KEY_BYTES, KEY_BYTES)
+    _distinct("tenant", [member.tenant for member in parameters.roster])
+    _distinct("public key", [member.public_key.hex() for member in parameters.roster])
+
+
+def check_masked_session(parameters: SessionParameters) -> None:
+    """Raise InvalidParameters unless the thresholds protect every honest client against `colluders` and the aggregator."""
+    check_session(parameters)
+    n, c, t = parameters.members, parameters.colluders, parameters.threshold
+    _within("roster size", n, LEAST_SURVIVORS, MAX_ROSTER)
+    _within("colluders", c, 0, n - 2)
+    _within("threshold", t, least_threshold(n, c), n)
+    _within("least survivors", parameters.min_survivors, max(t, c + 2, LEAST_SURVIVORS), n)
+
+
+def check_policy(parameters: SessionParameters, policy: TenantPolicy, *, masked: bool) -> None:
+    """Raise PolicyRefused where the job is weaker than the tenant allows."""
+    if policy.secure_aggregation and not masked:
+        raise PolicyRefused("secureAggregation.protocol: None, the tenant's policy requires secure aggregation")
+    if parameters.min_survivors < policy.min_clients:
+        raise PolicyRefused(f"least survivors: {parameters.min_survivors}, the tenant's policy requires {policy.min_clients}")
+    if masked and parameters.threshold < policy.threshold:
+        raise PolicyRefused(f"threshold: {parameters.threshold}, the tenant's policy requires {policy.threshold}")
+
+
+def _within(what: str, found: int, least: int, most: int) -> None:
+    if not least <= found <= most:
+        allowed = f"{least}" if least == most else f"{least} to {most}"
+        raise InvalidParameters(f"{what}: {found}, allowed is {allowed}")
+
+
+def _distinct(what: str, values: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise InvalidParameters(f"{what} {value} stands in the roster twice")
+        seen.add(value)

@@ -1,0 +1,255 @@
+"""The aggregator's side of an epoch: bytes in, bytes out. It can open one sum per slot, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coterie_worker.secagg.adverts import Adverts, check_advert, check_distinct
+from coterie_worker.secagg.contexts import seed_commitment, session_id
+from coterie_worker.secagg.dealing import Kind, ack_context, check_share, commit_share, commitment_at, dealing_context, hash_commitments
+from coterie_worker.secagg.errors import BadAdvert, BadShare, BadSurvivors, DealerCheated, TooFewSurvivors
+from coterie_worker.secagg.keys import OneUse, agree, public_of, verify
+from coterie_worker.secagg.masks import Run, apply_masks, pair_mask_key, self_mask_key
+from coterie_worker.secagg.messages import (
+    HASH_BYTES,
+    Advert,
+    AdvertSet,
+    Consistent,
+    Dealing,
+    Delivery,
+    Message,
+    Revealed,
+    ShareAck,
+    Survivors,
+    UnmaskRequest,
+    encode_message,
+)
+from coterie_worker.secagg.parameters import SessionParameters, check_masked_session
+from coterie_worker.secagg.recovery import recover
+from coterie_worker.secagg.serving import Outbox, ServerSession
+from coterie_worker.secagg.transitions import CLOSES, EXPECTS, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from coterie_worker.secagg.uploads import SlotSum, Uploads
+
+
+class ServerEpoch(ServerSession):
+    """One epoch of the aggregator under SecAgg+.
+
+    Args: members: indices of the clients that are connected now; thresholds count the whole roster all the same.
+    Raises: InvalidParameters.
+    """
+
+    _expects = EXPECTS
+    _closes = CLOSES
+
+    def __init__(self, parameters: SessionParameters, epoch: int, first_slot: int, members: frozenset[int]) -> None:
+        check_masked_session(parameters)
+        super().__init__(parameters, epoch, first_slot, members)
+        self.cheaters: set[int] = set()  # dealers whose shares contradict their own commitments
+        self._adverts: dict[int, Advert] = {}
+        self._dealings: dict[int, Dealing] = {}
+        self._acks: dict[int, Mapping[int, bytes]] = {}
+        self._keys: Adverts | None = None
+        self._signatures: dict[int, bytes] = {}
+        self._revealed: dict[int, dict[int, int]] = {}  # dealer -> holder -> share
+        self._secrets: dict[int, bytes] = {}
+
+    def waiting(self) -> set[int]:
+        """Whose message the current stage still needs; see `waiting_for`."""
+        match self.stage:
+            case Stage.CONSISTENCY:
+                return self._waiting_to_sign()
+            case Stage.UNMASK:
+                return (self._live & set(self._signatures)) - set(self._heard)
+        return super().waiting()
+
+    def _waiting_to_sign(self) -> set[int]:
+        assert self._uploads is not None
+        # A client that submitted too late refuses to sign a set without itself, so it is asked but not waited for.
+        late = set(self._uploads.opening.header.participants) - set(self._uploads.signed) - self._uploads.skipped
+        rest = self._live - set(self._heard)
+        return rest - late if rest - late or len(self._heard) >= self.parameters.quorum else rest
+
+    def result(self, *, run: Run = map, shards: int = 1) -> SlotSum:
+        """Return the opened sum: removes the masks in place. The heavy call; `run` and `shards` as in `apply_masks`.
+
+        Raises: WrongStage before the slot is closed.
+        """
+        uploads = self._result_uploads()
+        if self._opened is None:
+            survivors = uploads.survivors()
+            plus, minus = self._unmasking_keys(uploads)
+            apply_masks(uploads.total, plus, minus, run=run, shards=shards)
+            self._finish(uploads, survivors)
+        assert self._opened is not None
+        return self._opened
+
+    def _unmasking_keys(self, uploads: Uploads) -> tuple[list[OneUse], list[OneUse]]:
+        assert self._keys is not None
+        header, hdr_hash = uploads.opening.header, uploads.opening.hash
+        plus: list[OneUse] = []
+        minus: list[OneUse] = []
+        for owner, secret in self._secrets.items():
+            if owner in uploads.signed:
+                minus.append(self_mask_key(header, hdr_hash, owner, secret))
+                continue
+            for survivor in uploads.signed:
+                key = pair_mask_key(header, hdr_hash, (owner, survivor), agree(secret, self._keys.mask_key(survivor, header.slot)))
+                # The survivor added this mask if the dropped client's index is the lower one, so it is taken off again.
+                (minus if owner < survivor else plus).append(key)
+        self._secrets = {}
+        return plus, minus
+
+    def _handlers(self) -> dict[type[Message], Callable[[int, Any], None]]:
+        return {
+            Advert: self._hear_advert,
+            Dealing: self._hear_dealing,
+            ShareAck: self._hear_ack,
+            Consistent: self._hear_consistent,
+            Revealed: self._hear_revealed,
+        }
+
+    def _closers(self) -> dict[Stage, Callable[[], Outbox]]:
+        return {
+            Stage.ADVERTISE: self._close_adverts,
+            Stage.SHARE: self._close_dealings,
+            Stage.ACKNOWLEDGE: self._close_acks,
+            Stage.INPUT: self._close_input,
+            Stage.CONSISTENCY: self._close_consistency,
+            Stage.UNMASK: self._close_unmask,
+        }
+
+    def _hear_advert(self, sender: int, advert: Advert) -> None:
+        if advert.index != sender:
+            raise BadAdvert(f"advert: client {sender} sent one of client {advert.index}")
+        check_advert(self.parameters, self._start, advert)
+        check_distinct([*self._adverts.values(), advert])
+        self._adverts[sender] = advert
+
+    def _close_adverts(self) -> Outbox:
+        self._keep_heard("adverts")
+        adverts = {index: self._adverts[index] for index in sorted(self._live)}
+        payloads = tuple(encode_message(advert) for advert in adverts.values())
+        self._sid = session_id(self.parameters.base, self._start.epoch, self._start.first_slot, payloads)
+        self._keys = Adverts(adverts, self._start.first_slot, self._sid)
+        return self._to_all(AdvertSet(payloads))
+
+    def _hear_dealing(self, sender: int, dealing: Dealing) -> None:
+        assert self._keys is not None
+        self._check_sid(dealing.sid)
+        if [holder for holder, _, _ in dealing.sealed] != sorted(self._keys.by_index):
+            raise BadSurvivors(f"dealing of client {sender}: its holders are not those of the adverts")
+        if any(len(commitments) != 2 * HASH_BYTES * self.parameters.slots_per_epoch for _, _, commitments in dealing.sealed):
+            raise BadShare(f"dealing of client {sender}: commitments for another number of slots")
+        signed = dealing_context(self._sid, sender, dealing.sealed)
+        verify(self.parameters.roster[sender].public_key, dealing.signature, signed, what=f"dealing of client {sender}")
+        self._dealings[sender] = dealing
+
+    def _close_dealings(self) -> Outbox:
+        dealers = sorted(self._heard)
+        self._keep_heard("dealings")
+        boxes: dict[int, list[tuple[int, bytes]]] = {holder: [] for holder in self._live}
+        for dealer in dealers:
+            for holder, sealed, _ in self._dealings[dealer].sealed:
+                if holder != dealer and holder in boxes:
+                    boxes[holder].append((dealer, sealed))
+        return {holder: encode_message(Delivery(self._sid, tuple(box))) for holder, box in boxes.items()}
+
+    def _hear_ack(self, sender: int, ack: ShareAck) -> None:
+        self._check_sid(ack.sid)
+        dealers = [dealer for dealer, _ in ack.held]
+        if dealers != sorted(set(dealers)) or not set(dealers) <= set(self._dealings):
+            raise BadSurvivors(f"acknowledgment of client {sender}: dealers {dealers}, expected ascending ones that dealt")
+        signed = ack_context(self._sid, sender, ack.held)
+        verify(self.parameters.roster[sender].public_key, ack.signature, signed, what=f"acknowledgment of client {sender}")
+        self._acks[sender] = dict(ack.held)
+
+    def _close_acks(self) -> Outbox:
+        self._keep_heard("acknowledgments")
+        # A dealer whose secrets could not be rebuilt must not mask anything; whose fault it is can't be told here.
+        for dealer in sorted(self._live):
+            holders = sum(1 for holder in self._live if self._commitments(dealer, holder) is not None)
+            if holders < self.parameters.threshold:
+                self._live.discard(dealer)
+        if len(self._live) < self.parameters.min_survivors:
+            raise TooFewSurvivors("usable dealings", len(self._live), self.parameters.min_survivors)
+        return {}
+
+    def _commitments(self, dealer: int, holder: int) -> bytes | None:
+        """Return the commitments that dealer and holder agree on, or None where they don't."""
+        acknowledged = self._acks.get(holder, {}).get(dealer)
+        rows = (commitments for other, _, commitments in self._dealings[dealer].sealed if other == holder)
+        return next((row for row in rows if hash_commitments(row) == acknowledged), None)
+
+    def _close_input(self) -> Outbox:
+        uploads = self._freeze()
+        self._signatures, self._revealed = {}, {dealer: {} for dealer in uploads.opening.header.participants}
+        signed = tuple((client, *uploads.signed[client]) for client in uploads.survivors())
+        return self._to_all(Survivors(self._sid, uploads.opening.header.slot, signed))
+
+    def _hear_consistent(self, sender: int, message: Consistent) -> None:
+        uploads = self._check_slot(message.sid, message.slot)
+        uploads.opening.check_consistent(sender, uploads.survivors(), message.signature)
+        self._signatures[sender] = message.signature
+
+    def _close_consistency(self) -> Outbox:
+        assert self._uploads is not None
+        quorum = self.parameters.quorum
+        if len(self._signatures) < quorum:
+            raise TooFewSurvivors("consistency signatures", len(self._signatures), quorum)
+        signatures = tuple(sorted(self._signatures.items())[:quorum])
+        request = encode_message(UnmaskRequest(self._sid, self._uploads.opening.header.slot, signatures))
+        return dict.fromkeys(sorted(self._live & set(self._signatures)), request)
+
+    def _hear_revealed(self, sender: int, message: Revealed) -> None:
+        uploads = self._check_slot(message.sid, message.slot)
+        dealers = [dealer for dealer, _ in message.shares]
+        if dealers != sorted(set(dealers)) or not set(dealers) <= set(self._revealed):
+            raise BadSurvivors(f"shares of client {sender}: dealers {dealers}, expected ascending ones among the participants")
+        checked = {dealer: self._checked(sender, dealer, share, uploads) for dealer, share in message.shares}
+        for dealer, value in checked.items():
+            if value is not None:
+                self._revealed[dealer][sender] = value
+
+    def _checked(self, holder: int, dealer: int, share: bytes, uploads: Uploads) -> int | None:
+        """Return the share's value, or None where dealer and holder never agreed on it.
+
+        Raises: BadShare, naming the holder, where they did and this is another.
+        """
+        commitments = self._commitments(dealer, holder)
+        if commitments is None:
+            return None
+        kind = Kind.SEED if dealer in uploads.signed else Kind.MASK_KEY
+        slot = uploads.opening.header.slot
+        committed = commitment_at(commitments, slot - self._start.first_slot, kind)
+        if commit_share(self._sid, (dealer, holder, slot, kind.value), share) != committed:
+            raise BadShare(f"share of client {dealer} from client {holder}: not the one that was dealt and acknowledged")
+        return check_share(share, dealer=dealer)
+
+    def _close_unmask(self) -> Outbox:
+        assert self._uploads is not None
+        fewest = min(len(shares) for shares in self._revealed.values())
+        if fewest < self.parameters.threshold:
+            raise TooFewSurvivors("shares of one client", fewest, self.parameters.threshold)
+        self._secrets = {dealer: self._recover(dealer, self._uploads) for dealer in self._revealed}
+        return {}
+
+    def _recover(self, dealer: int, uploads: Uploads) -> bytes:
+        assert self._keys is not None
+        slot, survived = uploads.opening.header.slot, dealer in uploads.signed
+        committed = self._keys.seed_commitment(dealer, slot) if survived else self._keys.mask_key(dealer, slot)
+
+        def is_right(secret: bytes) -> bool:
+            if survived:
+                return seed_commitment(self.parameters.base, self._start.epoch, dealer, slot, secret) == committed
+            return public_of(secret) == committed
+
+        found = recover(self._revealed[dealer], self.parameters.threshold, is_right)
+        if found is None or found[1] > 1:
+            self.cheaters.add(dealer)
+        if found is None:
+            raise DealerCheated(dealer, "self-mask seed" if survived else "mask key")
+        return found[0]
