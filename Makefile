@@ -33,7 +33,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 crds: $(STAMP) ## write crds/*.yaml and the chart's copies from the types
-	$(BIN)/python -m coterie_api.v1alpha1.crds crds charts/coterie/crds
+	$(BIN)/python -m coterie_api.v1alpha1.crds crds charts/coterie/files/crds
 
 proto: $(STAMP) ## regenerate the wire format
 	$(BIN)/python -m grpc_tools.protoc -I api --python_out=api --pyi_out=api --grpc_python_out=api api/coterie_api/wire/v1/*.proto

@@ -58,7 +58,7 @@ def dataset(namespace: str, name: str = "visits", **metadata: object) -> Object:
         "metadata": {"name": name, "namespace": namespace, **metadata},
         "spec": {
             "source": {"persistentVolumeClaim": {"claimName": "visits"}},
-            "grants": [{"jobs": {"namespaces": ["research"]}}],
+            "grants": [{"jobs": {"namespaces": ["research"]}, "images": ["registry.example/train:1"]}],
             "identity": {"publicKey": "A" * 43 + "=", "secretName": "coterie-identity"},
         },
     }
