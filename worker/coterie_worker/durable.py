@@ -35,8 +35,8 @@ class Disk(Protocol):
     def write(self, path: Path, parts: Iterable[Buffer], *, sync: bool = True) -> None:
         """Create or truncate `path` and write `parts` one after the other; with `sync` the content is on disk on return."""
 
-    def append(self, path: Path, data: bytes) -> None:
-        """Write `data` at the end of `path`, creating it; the content is on disk on return."""
+    def append(self, path: Path, data: bytes, *, sync: bool = True) -> None:
+        """Write `data` at the end of `path`, creating it; with `sync` the content, and a new file's name, is on disk on return."""
 
     def truncate(self, path: Path, size: int) -> None:
         """Cut `path` to `size` bytes; on disk on return."""
@@ -61,10 +61,14 @@ class SystemDisk:
             if sync:
                 os.fsync(file.fileno())
 
-    def append(self, path: Path, data: bytes) -> None:
+    def append(self, path: Path, data: bytes, *, sync: bool = True) -> None:
+        is_new = not path.exists()
         with path.open("ab", buffering=0) as file:
             _write_all(file.fileno(), data)
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
+        if sync and is_new:
+            self.sync(path.parent)  # else a power cut may take the name, and with it every line
 
     def truncate(self, path: Path, size: int) -> None:
         with path.open("r+b", buffering=0) as file:

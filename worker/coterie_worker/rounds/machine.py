@@ -26,7 +26,8 @@ from coterie_api.progress import DropReason
 from coterie_worker.rounds import commands as do
 from coterie_worker.rounds import events as on
 from coterie_worker.rounds.cohort import cohort
-from coterie_worker.rounds.state import Absence, Phase, Resume, Rules, State
+from coterie_worker.rounds.commands import Absence
+from coterie_worker.rounds.state import Phase, Resume, Rules, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

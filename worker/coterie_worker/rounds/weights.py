@@ -28,7 +28,7 @@ def update_weight(strategy: Strategy, examples: int) -> float:
         raise ValueError(f"update: examples is {examples}, must be at least 1")
     if strategy.weighting is Weighting.UNIFORM:
         return 1.0
-    return max(1, round(_STEPS * min(1.0, examples / weight_cap))) / _STEPS
+    return max(1, round(_STEPS * min(1.0, examples / strategy.weight_cap))) / _STEPS
 
 
 def to_mean(total: NDArray[np.float32], weight: float) -> NDArray[np.float32]:

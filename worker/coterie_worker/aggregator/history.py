@@ -1,0 +1,82 @@
+"""The history of a job's rounds, appended to in the checkpoint folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace as changed
+from typing import TYPE_CHECKING, Final
+
+from coterie_api.history import FILE, RoundLine, UnknownSchema, UnreadableLine, decode, fold
+from coterie_worker.durable import DISK, Disk, DurableError, replace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_RECENT: Final = 1000  # rounds that an evaluation may lag behind
+
+
+class DamagedHistory(DurableError):
+    """A line before the last one can't be read, or a line is of another schema."""
+
+
+class History:
+    """`history.jsonl` of the checkpoint folder, cut to the rounds that the checkpoint has.
+
+    Formal guarantees: after any crash and resume there is a line for each round of the checkpoint, and none for a later
+    one, provided each round was appended before its checkpoint was saved.
+
+    Args:
+        folder: the checkpoint's.
+        rounds_done: by the checkpoint; lines of later rounds were never final, and go.
+
+    Raises:
+        DamagedHistory: see there; a torn last line is cut off instead, for the append never returned.
+    """
+
+    def __init__(self, folder: Path, rounds_done: int, disk: Disk = DISK) -> None:
+        self._path = folder / FILE
+        self._disk = disk
+        content = self._path.read_bytes() if self._path.exists() else b""
+        final = fold(line for line in self._parse(content) if line.round <= rounds_done)
+        compact = b"".join(line.encode() for line in final)
+        if compact != content:
+            replace(disk, self._path, [compact])
+        self._recent = {line.round: line for line in final[-_RECENT:]}
+
+    def append(self, line: RoundLine) -> None:
+        """Write a round's line; it is on disk on return."""
+        self._remember(line)
+        self._disk.append(self._path, line.encode())
+
+    def evaluated(self, version: int, accuracy: float | None, loss: float | None) -> None:
+        """Write a round's line again with its model's numbers.
+
+        Nothing is written for the initial model, which no round made, or for one more than a thousand rounds back.
+        """
+        line = self._recent.get(version)
+        if line is None:
+            return
+        line = changed(line, accuracy=accuracy, loss=loss)
+        self._remember(line)
+        # Not synced: the next round's line is, and an evaluation that a power cut takes is only a gap in a plot.
+        self._disk.append(self._path, line.encode(), sync=False)
+
+    def lines(self) -> tuple[RoundLine, ...]:
+        """Return one line for each round, in order."""
+        return fold(self._parse(self._path.read_bytes())) if self._path.exists() else ()
+
+    def _remember(self, line: RoundLine) -> None:
+        self._recent[line.round] = line
+        if len(self._recent) > _RECENT:
+            del self._recent[min(self._recent)]
+
+    def _parse(self, content: bytes) -> list[RoundLine]:
+        *whole, torn = content.split(b"\n")
+        lines = [line + b"\n" for line in whole] + ([torn] if torn else [])
+        found = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                found.append(decode(line))
+            except UnreadableLine as error:
+                if number < len(lines) or isinstance(error, UnknownSchema):
+                    raise DamagedHistory(f"{self._path}:{number}: {error}") from error
+        return found

@@ -1,0 +1,109 @@
+"""The log of opened slots: a line is on disk before any client is asked, so a crash can waste a slot and never reuse it.
+
+One JSON object a line: `{"epoch":2}`, `{"slot":9,"round":4}`, `{"frozen":9,"survivors":"<SHA-256>"}`. Only whole lines
+count. A torn last line was never acted upon, for its append didn't return, and it is cut off.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from coterie_worker.durable import DISK, Disk, DurableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE: Final = "slots.log"
+_FIRST: Final = 1
+
+
+class DamagedSlotLog(DurableError):
+    """A line before the last one can't be read, or the numbers don't increase: which slots were opened is unknown."""
+
+
+class SlotUsedBefore(DurableError):
+    """A slot or epoch isn't greater than all before it: this process's own mistake."""
+
+
+class SlotLog:
+    """The log of one job's epochs and slots.
+
+    Formal guarantees: slots and epochs strictly increase over all restarts with the same folder; when an `open_*` or
+    `freeze` returns, its line is on disk.
+
+    Raises:
+        DamagedSlotLog: see there; never for a torn last line.
+    """
+
+    def __init__(self, folder: Path, disk: Disk = DISK) -> None:
+        self._path = folder / FILE
+        self._disk = disk
+        self._is_sound = True
+        self._last = {"slot": _FIRST - 1, "epoch": _FIRST - 1, "frozen": _FIRST - 1}
+        self._recover()
+
+    @property
+    def next_slot(self) -> int:
+        """The least slot that is free for certain."""
+        return self._last["slot"] + 1
+
+    @property
+    def next_epoch(self) -> int:
+        """The least epoch that is free for certain."""
+        return self._last["epoch"] + 1
+
+    def open_epoch(self, epoch: int) -> None:
+        """Log an epoch before its first message is sent."""
+        self._append("epoch", {"epoch": epoch})
+
+    def open_slot(self, slot: int, round_index: int) -> None:
+        """Log a slot before any client is asked."""
+        self._append("slot", {"slot": slot, "round": round_index})
+
+    def freeze(self, slot: int, survivors_hash: bytes) -> None:
+        """Log which set of survivors a slot has, before they are asked to agree: there can't be a second one."""
+        self._append("frozen", {"frozen": slot, "survivors": survivors_hash.hex()})
+
+    def _append(self, kind: str, line: dict[str, Any]) -> None:
+        if line[kind] <= self._last[kind]:
+            raise SlotUsedBefore(f"{self._path}: {kind} {line[kind]}, must be greater than {self._last[kind]}")
+        if not self._is_sound:
+            raise DamagedSlotLog(f"{self._path}: an earlier write failed, so its end is unknown; start the aggregator again")
+        self._is_sound = False
+        self._disk.append(self._path, json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        self._last[kind] = line[kind]
+        self._is_sound = True
+
+    def _recover(self) -> None:
+        content = self._path.read_bytes() if self._path.exists() else b""
+        *whole, torn = content.split(b"\n")
+        lines = [line + b"\n" for line in whole] + ([torn] if torn else [])
+        size = 0
+        for number, line in enumerate(lines, start=1):
+            fields = _parse(line)
+            if fields is None and number == len(lines):
+                break
+            self._count(fields, number)
+            size += len(line)
+        if size < len(content):
+            self._disk.truncate(self._path, size)
+
+    def _count(self, fields: dict[str, Any] | None, number: int) -> None:
+        kind = next((kind for kind in self._last if fields and type(fields.get(kind)) is int), None)
+        if fields is None or kind is None:
+            raise DamagedSlotLog(f"{self._path}:{number}: not a line of this log")
+        if fields[kind] <= self._last[kind]:
+            raise DamagedSlotLog(f"{self._path}:{number}: {kind} {fields[kind]}, must be greater than {self._last[kind]}")
+        self._last[kind] = fields[kind]
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Return a whole line's fields. Of a torn one, only a part is there, or the disk's zeros in a part's place."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) else None
