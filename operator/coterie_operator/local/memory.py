@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import secrets
 import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from coterie_operator.cluster import (
@@ -41,22 +40,14 @@ from coterie_operator.local.merge import merge
 from coterie_operator.local.quota import refuse_over_quota
 from coterie_operator.local.schema import admit
 from coterie_operator.local.store import HISTORY, Key, Selection, Store, key_of
+from coterie_operator.local.times import stamp, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+    from datetime import datetime
 
 _SERVER_OWNED: Final = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion")
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # of generated names, as the API server's: no vowels, no words
-
-
-def utc_now() -> datetime:
-    """Return the current time in UTC."""
-    return datetime.now(UTC)
-
-
-def stamp(moment: datetime) -> str:
-    """Return a time as the API server writes it: RFC 3339, UTC, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class MemoryCluster:

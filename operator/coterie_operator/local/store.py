@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from coterie_operator.cluster import Change, Kind, Notice, Object
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator
 
 HISTORY: Final = 4096  # changes kept; a watcher that is further behind lists again, as after a 410 of a real API server
 
