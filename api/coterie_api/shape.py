@@ -37,6 +37,7 @@ class About:
     max_properties: int | None = None
     int_or_string: bool = False  # Kubernetes quantities: `cpu: 1` and `cpu: 500m`
     immutable: bool = False  # the API server refuses a change
+    unchanged: str = "self == oldSelf"  # how CEL tells that it is the same
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ class Identity:
         About(
             "The public half: 32 bytes, base64.",
             pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$",
-            pattern_says="32 bytes in base64, 44 characters",
+            pattern_says="32 bytes in base64",
             max_length=44,
         ),
     ]

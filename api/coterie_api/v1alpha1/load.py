@@ -94,7 +94,10 @@ def validate_files(paths: Iterable[str | Path]) -> Report:
 
 
 def read_documents(path: Path) -> list[Document]:
-    """Return the YAML documents of a file. Raises OSError, ValueError (not text), RecursionError or yaml.YAMLError (also for a repeated key)."""
+    """Return the YAML documents of a file.
+
+    Raises OSError, ValueError (not text), RecursionError or yaml.YAMLError (also for a repeated key).
+    """
     loader = _Loader(path.read_text(encoding="utf-8"))
     documents = []
     while loader.check_node():

@@ -56,7 +56,7 @@ def _property(entry: Entry) -> Schema:
     if not entry.required and (default := _default(entry)) is not None:
         schema["default"] = default
     if entry.node.about.immutable:
-        rule = {"rule": "self == oldSelf", "message": f"{entry.key} can't be changed", "reason": "FieldValueForbidden"}
+        rule = {"rule": entry.node.about.unchanged, "message": f"{entry.key} can't be changed", "reason": "FieldValueForbidden"}
         schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", ()), rule]
     return schema
 
@@ -85,8 +85,10 @@ def _presence(entry: Entry) -> Schema:
 
 
 def _validation(rule: Rule) -> Schema:
-    path = {"fieldPath": f".{rule.field}"} if rule.field and not rule.field.startswith("metadata") else {}
-    return {"rule": rule.cel, "message": f"allowed: {rule.message}", **path}
+    if rule.field.startswith("metadata"):  # CEL may read the name but not point at it
+        return {"rule": rule.cel, "message": f"{rule.field}: allowed: {rule.message}"}
+    path = {"fieldPath": f".{rule.field}"} if rule.field else {}
+    return {"rule": rule.cel, "message": f"allowed: {rule.message}"} | path
 
 
 def _bounds(node: Node, **names: str) -> Schema:

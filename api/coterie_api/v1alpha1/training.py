@@ -59,7 +59,8 @@ class Optimizer:
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             field="nesterov",
-            cel="!self.nesterov || self.momentum > 0.0",
+            # has(): the API server judges `default: {}` of the object around it before it fills in nested defaults.
+            cel="!has(self.nesterov) || !self.nesterov || self.momentum > 0.0",
             message="true only with momentum above 0",
             holds=lambda self: not self.nesterov or self.momentum > 0,
         ),
