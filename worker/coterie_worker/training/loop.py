@@ -6,17 +6,18 @@ doesn't ask for (schedule, autocast, FedProx) is decided before the loop, not in
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch import Tensor
 
 from coterie_api.v1alpha1.types import Precision
 from coterie_worker.training import optimizers, schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor, nn
+    from torch import nn
 
     from coterie_worker.training.round import Round
     from coterie_worker.training.task import Task
@@ -25,28 +26,40 @@ if TYPE_CHECKING:
 FIRST_LOSS_SCALE: Final = 1024.0
 
 
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """Forward, backward and step at one precision."""
+
+    forward: Callable[[Any], Tensor]
+    backward: Callable[[Tensor], None]
+    step: Callable[[], object]
+
+
 def train(task: Task, model: nn.Module, this: Round) -> None:
     """Run the round that `spec.training` describes; the model is left trained."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         return  # only buffers, if anything, are learned
-    optimizer = task.optimizer(model) or optimizers.build(this.training.optimizer, parameters)
-    rate = schedule.in_round(this.training.schedule, this.index, this.rounds, this.steps)
-    before_step = _before_step(parameters, this)
+    own = task.optimizer(model)
+    optimizer = own or optimizers.build(this.training.optimizer, parameters)
     peaks = [group["lr"] for group in optimizer.param_groups]
-    forward, backward, step = _arithmetic(task, model, optimizer, this)
+    rate = schedule.in_round(this.training.schedule, this.index, this.rounds, this.steps)
+    pull = _pull(parameters, this)
+    arithmetic = _arithmetic(task, model, this, optimizer, optimizer.step if own else optimizers.bare_step(optimizer))
+    forward, backward, step = arithmetic.forward, arithmetic.backward, arithmetic.step
     for number, batch in enumerate(this.batches()):
         if rate is not None:
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate(number)
-        optimizer.zero_grad()
+        for parameter in parameters:
+            parameter.grad = None
         backward(forward(batch))
-        if before_step is not None:
-            before_step()
+        if pull is not None:
+            pull()
         step()
 
 
-def _before_step(parameters: list[nn.Parameter], this: Round) -> Callable[[], None] | None:
+def _pull(parameters: list[nn.Parameter], this: Round) -> Callable[[], None] | None:
     """FedProx: add the gradient of mu/2·‖w - w₀‖² (Li et al., Federated Optimization in Heterogeneous Networks, eq. 2)."""
     if not this.proximal_mu:
         return None
@@ -61,13 +74,10 @@ def _before_step(parameters: list[nn.Parameter], this: Round) -> Callable[[], No
     return pull
 
 
-def _arithmetic(
-    task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, this: Round
-) -> tuple[Callable[[Any], Tensor], Callable[[Tensor], None], Callable[[], object]]:
-    """Forward, backward and step at the job's precision."""
+def _arithmetic(task: Task, model: nn.Module, this: Round, optimizer: torch.optim.Optimizer, step: Callable[[], object]) -> Arithmetic:
     precision = this.training.precision
     if precision is Precision.FLOAT32:
-        return (lambda batch: task.loss(model, batch)), torch.autograd.backward, optimizer.step
+        return Arithmetic(lambda batch: task.loss(model, batch), torch.autograd.backward, step)
     autocast = torch.autocast(this.device.type, dtype=getattr(torch, precision.value))
 
     def forward(batch: Any) -> Tensor:
@@ -75,11 +85,11 @@ def _arithmetic(
             return task.loss(model, batch)
 
     if precision is Precision.BFLOAT16:
-        return forward, torch.autograd.backward, optimizer.step
-    return forward, *_scaled(optimizer, this)
+        return Arithmetic(forward, torch.autograd.backward, step)
+    return _scaled(forward, optimizer, this)
 
 
-def _scaled(optimizer: torch.optim.Optimizer, this: Round) -> tuple[Callable[[Tensor], None], Callable[[], object]]:
+def _scaled(forward: Callable[[Any], Tensor], optimizer: torch.optim.Optimizer, this: Round) -> Arithmetic:
     """float16 gradients vanish below 6e-8, so the loss is scaled up and the gradients down again."""
     scaler = torch.amp.GradScaler(this.device.type, init_scale=FIRST_LOSS_SCALE)
 
@@ -91,4 +101,4 @@ def _scaled(optimizer: torch.optim.Optimizer, this: Round) -> tuple[Callable[[Te
         scaler.step(optimizer)
         scaler.update()
 
-    return backward, step
+    return Arithmetic(forward, backward, step)
