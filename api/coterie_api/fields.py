@@ -23,6 +23,7 @@ T = TypeVar("T")
 BAD: Final = object()  # stands for a value whose error has been noted
 SHOWN: Final = 80  # characters of a found value that a message repeats
 MAX_DEPTH: Final = 16  # of free JSON
+LARGEST: Final = 1.0e308  # beyond it, a whole number has no float
 SAFE_INTEGER: Final = 2**53  # above it, JSON readers of other languages round
 
 
@@ -124,7 +125,7 @@ class _Reader:
     def read_number(self, node: Node, obj: Any, where: str) -> Any:
         if isinstance(obj, bool) or not isinstance(obj, int | float):
             return self.fail(where, obj, _allowed(node))
-        if abs(obj) > 1.0e308 or not math.isfinite(obj) or not _number_fits(node.about, obj):
+        if abs(obj) > LARGEST or not math.isfinite(obj) or not _number_fits(node.about, obj):
             return self.fail(where, obj, _allowed(node))
         return float(obj)
 
@@ -163,7 +164,7 @@ class _Reader:
     def read_free(self, node: Node, obj: Any, where: str) -> Any:
         if not isinstance(obj, Mapping) or not _size_fits(node.about, obj) or not _is_json(obj):
             return self.fail(where, obj, _allowed(node))
-        return dict(obj)
+        return {key: _as_stored(value) for key, value in obj.items() if value is not None}
 
     def read_nested(self, node: Node, obj: Any, where: str) -> Any:
         return self.read_object(cast(type, node.cls), obj, where)
@@ -239,7 +240,23 @@ def _is_json(obj: Any, depth: int = 0) -> bool:
         return all(isinstance(key, str) and _is_json(value, depth + 1) for key, value in obj.items())
     if isinstance(obj, list | tuple):
         return all(_is_json(value, depth + 1) for value in obj)
-    return obj is None or isinstance(obj, str | bool | int) or (isinstance(obj, float) and math.isfinite(obj))
+    if isinstance(obj, int | float):
+        return abs(obj) <= LARGEST and math.isfinite(obj)
+    return obj is None or isinstance(obj, str)
+
+
+def _as_stored(obj: Any) -> Any:
+    """Return free JSON as the API server would keep it, so that a task sees the same values wherever its manifest comes from.
+
+    1.0 becomes 1, and a whole number beyond 64 bits becomes a float.
+    """
+    if isinstance(obj, Mapping):
+        return {key: _as_stored(value) for key, value in obj.items()}
+    if isinstance(obj, list | tuple):
+        return [_as_stored(value) for value in obj]
+    if isinstance(obj, int) and not isinstance(obj, bool) and not -(2**63) <= obj < 2**63:
+        return float(obj)
+    return _shortest(obj)
 
 
 def _allowed(node: Node) -> str:
@@ -263,11 +280,7 @@ def _allowed(node: Node) -> str:
 
 def _allowed_text(about: About) -> str:
     words = about.pattern_says or (f"text that matches {about.pattern}" if about.pattern else "text")
-    return (
-        words
-        if about.max_length is None or about.pattern_says and about.max_length < 64
-        else f"{words}, at most {about.max_length} characters"
-    )
+    return words if about.max_length is None else f"{words}, at most {about.max_length} characters"
 
 
 def _allowed_number(about: About, words: str) -> str:

@@ -136,7 +136,10 @@ def _write_map(node: Node) -> Schema:
 
 
 def _write_free(node: Node) -> Schema:
-    return {"type": "object", "x-kubernetes-preserve-unknown-fields": True} | _bounds(node, max_properties="maxProperties")
+    """Any JSON value by name. Each value, not the whole object, is free: else CEL's equality would miss a renamed key (seen in 1.37)."""
+    return {"type": "object", "additionalProperties": {"x-kubernetes-preserve-unknown-fields": True}} | _bounds(
+        node, max_properties="maxProperties"
+    )
 
 
 def _write_object(node: Node) -> Schema:
