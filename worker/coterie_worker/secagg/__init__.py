@@ -58,7 +58,7 @@ from coterie_worker.secagg.errors import (
 )
 from coterie_worker.secagg.messages import SlotStart as SlotHeader
 from coterie_worker.secagg.messages import starts_epoch
-from coterie_worker.secagg.parameters import Member, SessionParameters, default_colluders, least_threshold
+from coterie_worker.secagg.parameters import Member, SessionParameters, default_colluders, least_threshold, parameters_of
 from coterie_worker.secagg.plain import PlainClient, PlainServer
 from coterie_worker.secagg.quantize import Decoded, Encoding
 from coterie_worker.secagg.server import ServerEpoch
@@ -92,5 +92,6 @@ __all__ = [
     "TooLate",
     "default_colluders",
     "least_threshold",
+    "parameters_of",
     "starts_epoch",
 ]

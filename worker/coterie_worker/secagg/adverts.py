@@ -110,15 +110,18 @@ def exchange_keys(advert: Advert) -> Sequence[bytes]:
     return [advert.channel_key, *(_at(advert.mask_keys, place) for place in range(len(advert.mask_keys) // KEY_BYTES))]
 
 
-def check_distinct(adverts: Sequence[Advert]) -> None:
-    """Raise BadAdvert if any key or seed commitment occurs twice, in one advert or two."""
-    seen: dict[bytes, int] = {}
-    for advert in adverts:
-        commitments = [_at(advert.seed_commitments, place) for place in range(len(advert.seed_commitments) // HASH_BYTES)]
-        for value in (*exchange_keys(advert), *commitments):
-            if value in seen:
-                raise BadAdvert(f"adverts of clients {seen[value]} and {advert.index}: they hold the same key or commitment")
-            seen[value] = advert.index
+def claim_values(advert: Advert, claimed: dict[bytes, int]) -> None:
+    """Add an advert's keys and seed commitments to those already `claimed` (value -> client).
+
+    Raises: BadAdvert if any occurs twice, in one advert or two; nothing is added.
+    """
+    commitments = [_at(advert.seed_commitments, place) for place in range(len(advert.seed_commitments) // HASH_BYTES)]
+    values = [*exchange_keys(advert), *commitments]
+    for place, value in enumerate(values):
+        if value in claimed or value in values[:place]:
+            owner = claimed.get(value, advert.index)
+            raise BadAdvert(f"adverts of clients {owner} and {advert.index}: they hold the same key or commitment")
+    claimed.update(dict.fromkeys(values, advert.index))
 
 
 def decode_adverts(payloads: Sequence[bytes]) -> list[Advert]:

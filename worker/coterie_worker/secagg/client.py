@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coterie_worker.secagg.adverts import Adverts, EpochSecrets, SlotSecrets, check_advert, check_distinct, decode_adverts, make_advert
+from coterie_worker.secagg.adverts import Adverts, EpochSecrets, SlotSecrets, check_advert, claim_values, decode_adverts, make_advert
 from coterie_worker.secagg.consistency import Opening, check_difference, check_quorum, check_survivors
 from coterie_worker.secagg.contexts import consistency_context, session_id
 from coterie_worker.secagg.dealing import (
@@ -22,7 +22,7 @@ from coterie_worker.secagg.dealing import (
     share_pairs,
 )
 from coterie_worker.secagg.errors import BadAdvert, BadSurvivors, BelowThreshold, PeerProtocolError, WrongSession
-from coterie_worker.secagg.keys import Entropy, OneUse, agree
+from coterie_worker.secagg.keys import Entropy, OneUse, agree, exchange_key
 from coterie_worker.secagg.masks import Run, Words, apply_masks, pair_mask_key, self_mask_key
 from coterie_worker.secagg.messages import (
     AdvertSet,
@@ -101,12 +101,14 @@ class ClientEpoch(ClientSession):
         self.stage = ClientStage.MASKED
         self._secrets.slots[slot].erase()
         apply_masks(values, plus, minus, run=run, shards=shards)
-        self._submitted, signature = self._sign_upload(opening, values)
+        vector_hash, signature = self._sign_upload(opening, values)
+        if self._opening is opening:  # else a later header was accepted meanwhile, and nobody takes this vector any more
+            self._submitted = vector_hash
         return values, signature
 
     def _mask_keys(self, opening: Opening, secrets: SlotSecrets) -> tuple[list[OneUse], list[OneUse]]:
         assert self._adverts is not None
-        header, private = opening.header, secrets.mask_private.take()
+        header, private = opening.header, exchange_key(secrets.mask_private.take())
         plus = [self_mask_key(header, opening.hash, self.index, secrets.seed.take())]
         minus: list[OneUse] = []
         for peer in header.participants:
@@ -135,7 +137,7 @@ class ClientEpoch(ClientSession):
         assert self._start is not None
         assert self._secrets is not None
         adverts = self._check_adverts(self._start, message)
-        channel = channel_to(adverts, self._secrets.channel_private.take())
+        channel = channel_to(adverts, exchange_key(self._secrets.channel_private.take()))
         dealt = deal(self.index, self.parameters.threshold, adverts, self._secrets, channel, self._entropy)
         self._adverts, self._sid, self._known = adverts, adverts.sid, tuple(sorted(adverts.by_index))
         self._channel, self._own_shares = channel, OneUse(dealt.own, "own shares")
@@ -147,9 +149,10 @@ class ClientEpoch(ClientSession):
             raise BelowThreshold(f"adverts: {len(adverts)}, at least {self.parameters.min_survivors} are needed")
         if self._advert not in message.adverts:
             raise BadAdvert(f"set of adverts: client {self.index}'s own is missing or changed")
+        claimed: dict[bytes, int] = {}
         for advert in adverts:
             check_advert(self.parameters, start, advert)
-        check_distinct(adverts)
+            claim_values(advert, claimed)
         sid = session_id(self.parameters.base, start.epoch, start.first_slot, message.adverts)
         return Adverts({advert.index: advert for advert in adverts}, start.first_slot, sid)
 

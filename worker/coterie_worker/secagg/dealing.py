@@ -21,6 +21,8 @@ from coterie_worker.secagg.messages import HASH_BYTES, SHARE_BYTES
 from coterie_worker.secagg.shamir import split
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
     from coterie_worker.secagg.adverts import Adverts, EpochSecrets
 
 Sealed = tuple[tuple[int, bytes, bytes], ...]
@@ -71,7 +73,7 @@ class Dealt:
 Channel = Callable[[int], bytes]  # peer -> X25519 secret shared with it
 
 
-def channel_to(adverts: Adverts, private: bytes) -> Channel:
+def channel_to(adverts: Adverts, private: X25519PrivateKey) -> Channel:
     """Return the function that agrees on a channel with each peer once and remembers it."""
     known: dict[int, bytes] = {}
 
@@ -101,19 +103,29 @@ def deal(index: int, threshold: int, adverts: Adverts, secrets: EpochSecrets, ch
 
 def commit(sid: bytes, dealer: int, holder: int, first_slot: int, plain: bytes | bytearray) -> bytes:
     """Return the commitments to a holder's shares, 32 bytes each, in the order slot by slot, seed before mask key."""
-    count = len(plain) // SHARE_BYTES
+    start = hashlib.sha256(context(SHARE_COMMITMENT, sid, dealer, holder))
+    shares = memoryview(plain)
     return b"".join(
-        commit_share(sid, (dealer, holder, first_slot + at // 2, at % 2), bytes(plain[at * SHARE_BYTES : (at + 1) * SHARE_BYTES]))
-        for at in range(count)
+        _commit(start, first_slot + at // 2, at % 2, shares[at * SHARE_BYTES : (at + 1) * SHARE_BYTES])
+        for at in range(len(plain) // SHARE_BYTES)
     )
 
 
-def commit_share(sid: bytes, place: tuple[int, int, int, int], share: bytes) -> bytes:
+def commit_share(sid: bytes, place: tuple[int, int, int, Kind], share: bytes) -> bytes:
     """Return the commitment to one share; place = (dealer, holder, slot, kind).
 
     A share has 257 bits that nobody but its holder knows, so a plain hash hides it.
     """
-    return hashlib.sha256(context(SHARE_COMMITMENT, sid, *place, share)).digest()
+    dealer, holder, slot, kind = place
+    return _commit(hashlib.sha256(context(SHARE_COMMITMENT, sid, dealer, holder)), slot, kind.value, memoryview(share))
+
+
+def _commit(start: hashlib._Hash, slot: int, kind: int, share: memoryview) -> bytes:
+    # The context is self-delimiting and the rest of fixed size, so hashing them in a row is unambiguous.
+    whole = start.copy()
+    whole.update(slot.to_bytes(8) + bytes([kind]))
+    whole.update(share)
+    return whole.digest()
 
 
 def open_shares(sid: bytes, dealer: int, index: int, channel: Channel, sealed: bytes) -> bytes:

@@ -81,7 +81,7 @@ def verify(public_key: bytes, signature: bytes, signed: bytes, *, what: str) -> 
 
 def public_of(private: bytes) -> bytes:
     """Return the X25519 public key of 32 private bytes."""
-    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+    return exchange_key(private).public_key().public_bytes_raw()
 
 
 def check_exchange_key(public: bytes, *, what: str) -> None:
@@ -93,9 +93,14 @@ def check_exchange_key(public: bytes, *, what: str) -> None:
         raise BadAdvert(f"{what}: a point of low order, which makes every shared secret known")
 
 
-def agree(private: bytes, public: bytes) -> bytes:
+def exchange_key(private: bytes) -> X25519PrivateKey:
+    """Return the key object of 32 private bytes; making one costs as much as an agreement, so make it once."""
+    return X25519PrivateKey.from_private_bytes(private)
+
+
+def agree(private: X25519PrivateKey, public: bytes) -> bytes:
     """Return the X25519 shared secret, never used but through `derive`."""
-    return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
+    return private.exchange(X25519PublicKey.from_public_bytes(public))
 
 
 def derive(secret: bytes, label: str, *facts: Any) -> bytes:

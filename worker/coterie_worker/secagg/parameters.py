@@ -6,6 +6,7 @@ a file of the tenant's own namespace. n is always the size of the pinned roster,
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,7 @@ from coterie_worker.secagg.messages import HASH_BYTES, KEY_BYTES, MAX_ROSTER, MA
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from coterie_api.podconfig import TenantPolicy
+    from coterie_api.podconfig import JobConfig, TenantPolicy
 
 RING_BITS: Final = 32
 LEAST_SURVIVORS: Final = 3  # of two survivors each learns the other's update
@@ -65,6 +66,26 @@ class SessionParameters:
         roster = contexts.digest(contexts.ROSTER, [[member.tenant, member.public_key] for member in self.roster])
         numbers = (self.threshold, self.colluders, self.min_survivors, self.ring_bits, self.scale, self.slots_per_epoch)
         return contexts.digest(contexts.PARAMETERS, self.job_uid, self.spec_hash, roster, *numbers)
+
+
+def parameters_of(job: JobConfig, spec_hash: bytes) -> SessionParameters:
+    """Return the parameters that `job.json` sets; `spec_hash` is SHA-256 of its bytes.
+
+    Raises: ValueError for a public key that is not base64.
+    """
+    roster = tuple(Member(entry.namespace, base64.b64decode(entry.public_key, validate=True)) for entry in job.roster)
+    sizes = job.aggregation
+    return SessionParameters(
+        job.job_uid,
+        spec_hash,
+        roster,
+        sizes.threshold,
+        sizes.colluders,
+        sizes.min_survivors,
+        sizes.ring_bits,
+        sizes.scale,
+        sizes.slots_per_epoch,
+    )
 
 
 def least_threshold(members: int, colluders: int) -> int:

@@ -51,7 +51,7 @@ class PlainServer(ServerSession):
         """
         uploads = self._result_uploads()
         if self._opened is None:
-            self._finish(uploads, uploads.survivors())
+            self._finish(uploads)
         assert self._opened is not None
         return self._opened
 

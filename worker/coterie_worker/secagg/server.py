@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coterie_worker.secagg.adverts import Adverts, check_advert, check_distinct
+from coterie_worker.secagg.adverts import Adverts, check_advert, claim_values
 from coterie_worker.secagg.contexts import seed_commitment, session_id
 from coterie_worker.secagg.dealing import Kind, ack_context, check_share, commit_share, commitment_at, dealing_context, hash_commitments
 from coterie_worker.secagg.errors import BadAdvert, BadShare, BadSurvivors, DealerCheated, TooFewSurvivors
-from coterie_worker.secagg.keys import OneUse, agree, public_of, verify
+from coterie_worker.secagg.keys import OneUse, agree, exchange_key, public_of, verify
 from coterie_worker.secagg.masks import Run, apply_masks, pair_mask_key, self_mask_key
 from coterie_worker.secagg.messages import (
     HASH_BYTES,
@@ -49,9 +49,12 @@ class ServerEpoch(ServerSession):
         check_masked_session(parameters)
         super().__init__(parameters, epoch, first_slot, members)
         self.cheaters: set[int] = set()  # dealers whose shares contradict their own commitments
+        self.unusable: set[int] = set()  # dealers whose shares too few holders could open; left out of the epoch
         self._adverts: dict[int, Advert] = {}
+        self._claimed: dict[bytes, int] = {}
         self._dealings: dict[int, Dealing] = {}
         self._acks: dict[int, Mapping[int, bytes]] = {}
+        self._agreed: dict[tuple[int, int], bytes] = {}  # (dealer, holder) -> the commitments that both signed
         self._keys: Adverts | None = None
         self._signatures: dict[int, bytes] = {}
         self._revealed: dict[int, dict[int, int]] = {}  # dealer -> holder -> share
@@ -80,10 +83,9 @@ class ServerEpoch(ServerSession):
         """
         uploads = self._result_uploads()
         if self._opened is None:
-            survivors = uploads.survivors()
             plus, minus = self._unmasking_keys(uploads)
             apply_masks(uploads.total, plus, minus, run=run, shards=shards)
-            self._finish(uploads, survivors)
+            self._finish(uploads)
         assert self._opened is not None
         return self._opened
 
@@ -96,8 +98,9 @@ class ServerEpoch(ServerSession):
             if owner in uploads.signed:
                 minus.append(self_mask_key(header, hdr_hash, owner, secret))
                 continue
+            private = exchange_key(secret)
             for survivor in uploads.signed:
-                key = pair_mask_key(header, hdr_hash, (owner, survivor), agree(secret, self._keys.mask_key(survivor, header.slot)))
+                key = pair_mask_key(header, hdr_hash, (owner, survivor), agree(private, self._keys.mask_key(survivor, header.slot)))
                 # The survivor added this mask if the dropped client's index is the lower one, so it is taken off again.
                 (minus if owner < survivor else plus).append(key)
         self._secrets = {}
@@ -126,7 +129,7 @@ class ServerEpoch(ServerSession):
         if advert.index != sender:
             raise BadAdvert(f"advert: client {sender} sent one of client {advert.index}")
         check_advert(self.parameters, self._start, advert)
-        check_distinct([*self._adverts.values(), advert])
+        claim_values(advert, self._claimed)
         self._adverts[sender] = advert
 
     def _close_adverts(self) -> Outbox:
@@ -169,20 +172,24 @@ class ServerEpoch(ServerSession):
 
     def _close_acks(self) -> Outbox:
         self._keep_heard("acknowledgments")
-        # A dealer whose secrets could not be rebuilt must not mask anything; whose fault it is can't be told here.
-        for dealer in sorted(self._live):
-            holders = sum(1 for holder in self._live if self._commitments(dealer, holder) is not None)
-            if holders < self.parameters.threshold:
-                self._live.discard(dealer)
+        for dealer, dealing in self._dealings.items():
+            for holder, _, commitments in dealing.sealed:
+                if self._acks.get(holder, {}).get(dealer) == hash_commitments(commitments):
+                    self._agreed[dealer, holder] = commitments
+        self._dealings, self._acks = {}, {}
+        self._leave_out_unusable()
         if len(self._live) < self.parameters.min_survivors:
             raise TooFewSurvivors("usable dealings", len(self._live), self.parameters.min_survivors)
         return {}
 
-    def _commitments(self, dealer: int, holder: int) -> bytes | None:
-        """Return the commitments that dealer and holder agree on, or None where they don't."""
-        acknowledged = self._acks.get(holder, {}).get(dealer)
-        rows = (commitments for other, _, commitments in self._dealings[dealer].sealed if other == holder)
-        return next((row for row in rows if hash_commitments(row) == acknowledged), None)
+    def _leave_out_unusable(self) -> None:
+        """A dealer whose secrets could not be rebuilt must not mask anything. Whether it or its holders lie can't be told."""
+        while unusable := {dealer for dealer in self._live if self._holders(dealer) < self.parameters.threshold}:
+            self._live -= unusable
+            self.unusable |= unusable
+
+    def _holders(self, dealer: int) -> int:
+        return sum(1 for holder in self._live if (dealer, holder) in self._agreed)
 
     def _close_input(self) -> Outbox:
         uploads = self._freeze()
@@ -219,13 +226,13 @@ class ServerEpoch(ServerSession):
 
         Raises: BadShare, naming the holder, where they did and this is another.
         """
-        commitments = self._commitments(dealer, holder)
+        commitments = self._agreed.get((dealer, holder))
         if commitments is None:
             return None
         kind = Kind.SEED if dealer in uploads.signed else Kind.MASK_KEY
         slot = uploads.opening.header.slot
         committed = commitment_at(commitments, slot - self._start.first_slot, kind)
-        if commit_share(self._sid, (dealer, holder, slot, kind.value), share) != committed:
+        if commit_share(self._sid, (dealer, holder, slot, kind), share) != committed:
             raise BadShare(f"share of client {dealer} from client {holder}: not the one that was dealt and acknowledged")
         return check_share(share, dealer=dealer)
 

@@ -17,7 +17,17 @@ from coterie_worker.secagg.errors import (
     WrongSession,
     WrongStage,
 )
-from coterie_worker.secagg.messages import MAX_NUMBER, EpochStart, Message, SlotStart, decode_message, encode_message
+from coterie_worker.secagg.messages import (
+    HASH_BYTES,
+    MAX_NUMBER,
+    Consistent,
+    EpochStart,
+    Message,
+    Revealed,
+    SlotStart,
+    decode_message,
+    encode_message,
+)
 from coterie_worker.secagg.transitions import CLOSES, EXPECTS, FALLS, OPENS_SLOTS, Stage, expect, refuse_other_content, require
 from coterie_worker.secagg.uploads import FrozenSlot, SlotSum, Uploads
 
@@ -93,6 +103,8 @@ class ServerSession:
         if sender not in self._live:
             raise Unexpected(f"client {sender}: it is not, or no longer, in epoch {self._start.epoch}")
         message = decode_message(payload)
+        if isinstance(message, Consistent | Revealed) and message.slot < self._next_slot - 1:
+            raise TooLate(f"{type(message).__name__}: of slot {message.slot}, the open one is {self._next_slot - 1}")
         expect(self._expects, self.stage, type(message))
         digest = hashlib.sha256(payload).digest()
         if sender in self._heard:
@@ -148,6 +160,8 @@ class ServerSession:
             raise BadSlot(f"slot {slot}: participants {sorted(participants - self._live)} are not live in this epoch")
         if len(participants) < self.parameters.min_survivors:
             raise TooFewSurvivors("participants", len(participants), self.parameters.min_survivors)
+        if len(model_hash) != HASH_BYTES or not 0 <= deadline <= MAX_NUMBER or not 0 < length <= MAX_NUMBER:
+            raise BadSlot(f"slot {slot}: model hash of {len(model_hash)} bytes, deadline {deadline}, length {length}")
         header = SlotStart(self._sid, slot, model_hash, tuple(sorted(participants)), deadline, length, self._previous)
         self._uploads, self._opened, self.frozen = Uploads(Opening.of(self.parameters, header)), None, None
         self._next_slot, self.stage, self._heard = slot + 1, Stage.INPUT, {}
@@ -158,14 +172,15 @@ class ServerSession:
         """The header of the slot that was opened last."""
         return self._uploads.opening.header if self._uploads else None
 
-    def accept(self, sender: int, vector: Words, signature: bytes) -> None:
+    def accept(self, sender: int, vector: Words, signature: bytes, *, slot: int | None = None) -> None:
         """Verify one whole upload and add it to the sum; the vector can be reused afterwards.
 
-        Args: vector: contiguous uint32[length]. signature: the client's, over the header and the vector's SHA-256.
+        Args: vector: contiguous uint32[length]. signature: the client's, over the header and the vector's SHA-256. slot: the
+            one that the upload says it is for, so that a late one is TooLate and no bad signature.
         Raises: PeerProtocolError with `sender`, and the sum is unchanged; TooLate once the survivors are frozen.
         """
         try:
-            if self.stage is not Stage.INPUT or self._uploads is None:
+            if self.stage is not Stage.INPUT or self._uploads is None or slot not in (None, self._next_slot - 1):
                 raise TooLate(f"upload: client {sender} sent it at stage {self.stage}; late vectors are discarded for ever")
             if sender not in self._live:
                 raise Unexpected(f"client {sender}: it is not, or no longer, in epoch {self._start.epoch}")
@@ -198,9 +213,9 @@ class ServerSession:
         assert self._uploads is not None
         return self._uploads
 
-    def _finish(self, uploads: Uploads, survivors: tuple[int, ...]) -> None:
-        self._previous = uploads.result_hash(survivors)
-        self._opened = SlotSum(uploads.total, frozenset(survivors))
+    def _finish(self, uploads: Uploads) -> None:
+        self._previous = uploads.result_hash()
+        self._opened = SlotSum(uploads.total, frozenset(uploads.signed))
 
     def _keep_heard(self, what: str) -> None:
         """Go on with those who were heard and are still here; the others are out until the next epoch."""

@@ -15,8 +15,6 @@ from coterie_worker.secagg.masks import Words
 from coterie_worker.secagg.messages import SlotStart
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from coterie_worker.secagg.consistency import Opening
 
 
@@ -72,6 +70,9 @@ class Uploads:
         """Return whose vectors are in the sum."""
         return tuple(sorted(self.signed))
 
-    def result_hash(self, survivors: Sequence[int]) -> bytes:
-        """Return the hash by which the next header names this result."""
-        return digest(RESULT, self.opening.hash, survivors, hashlib.sha256(self.total.data).digest())
+    def result_hash(self) -> bytes:
+        """Return the hash by which the next header names this result.
+
+        It covers the masked vectors, of which the sum is a function, so the sum itself need not be hashed again.
+        """
+        return digest(RESULT, self.opening.hash, [[client, self.signed[client][0]] for client in self.survivors()])
