@@ -1,1 +1,50 @@
-"""The only room that knows gRPC: TLS, authentication, streams, chunks."""
+"""The only room that knows gRPC: TLS, authentication, streams, chunks. Shells see typed messages."""
+
+from __future__ import annotations
+
+from coterie_worker.transport.auth import Admission
+from coterie_worker.transport.client import Connection, Credential, Peer
+from coterie_worker.transport.limits import Limits, control_bytes
+from coterie_worker.transport.messages import (
+    Control,
+    Dropped,
+    Event,
+    Finished,
+    Greeting,
+    Joined,
+    Left,
+    Message,
+    Received,
+    Reset,
+    TransportError,
+    Vector,
+    VectorKind,
+)
+from coterie_worker.transport.server import RoundsServer
+from coterie_worker.transport.tls import OPERATOR_URI, ServerCertificate, role_uri
+
+__all__ = [
+    "OPERATOR_URI",
+    "Admission",
+    "Connection",
+    "Control",
+    "Credential",
+    "Dropped",
+    "Event",
+    "Finished",
+    "Greeting",
+    "Joined",
+    "Left",
+    "Limits",
+    "Message",
+    "Peer",
+    "Received",
+    "Reset",
+    "RoundsServer",
+    "ServerCertificate",
+    "TransportError",
+    "Vector",
+    "VectorKind",
+    "control_bytes",
+    "role_uri",
+]

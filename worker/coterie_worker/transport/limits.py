@@ -1,0 +1,39 @@
+"""Bounds on everything that a peer may send, and how long one waits for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+WORD_BYTES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one side accepts. Sizes in bytes, times in seconds."""
+
+    vector_bytes: dict[int, int]  # by kind of vector; a kind that isn't here is refused
+    control_bytes: int  # one control message
+    clients: int = 1  # of the roster: bounds how many streams a server takes
+    chunk_bytes: int = MIB
+    queued_messages: int = 256  # sent and not yet acknowledged
+    uploads: int = 2  # in memory at a time
+    connect_seconds: float = 5.0
+    handshake_seconds: float = 10.0
+    chunk_seconds: float = 30.0  # between two chunks of one vector
+    grace_seconds: float = 5.0  # how long a broken stream may take to come back as the same session
+    finish_seconds: float = 5.0  # for clients to hear that the job ended
+    keepalive_seconds: float = 20.0
+    keepalive_answer_seconds: float = 10.0
+
+    @property
+    def message_bytes(self) -> int:
+        """Largest frame: one chunk or one control message, and its head."""
+        return max(self.chunk_bytes, self.control_bytes) + 4 * KIB
+
+
+def control_bytes(clients: int, slots_per_epoch: int) -> int:
+    """Bound on one control message: adverts or shares of every client for every slot of an epoch, with room to spare."""
+    return 64 * KIB + clients * (KIB + slots_per_epoch * 512)

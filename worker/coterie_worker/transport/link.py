@@ -1,0 +1,233 @@
+"""One session's messages, in order and exactly once, over as many streams as it takes.
+
+Each side numbers its messages from 1 and keeps those that the other has not acknowledged. When a stream breaks and the same
+session comes back, each side tells the last message that it received whole, and the other goes on after it. A message is
+delivered whole or not at all: a vector that was cut starts again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import grpc.aio
+import numpy as np
+
+from coterie_api.wire.v1 import rounds_pb2 as pb
+from coterie_worker.transport import frames
+from coterie_worker.transport.messages import FrameRefused, Message, TransportError, Vector, VectorKind, Words
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from coterie_worker.transport.gate import UploadGate
+    from coterie_worker.transport.limits import Limits
+
+ACK_EVERY: Final = 16
+SIGNATURE_BYTES: Final = 256
+END_OF_STREAM: Final[object] = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs miss it
+
+
+class LinkFull(TransportError):
+    """The peer acknowledges nothing: more messages wait for it than the limits allow."""
+
+
+class Sender:
+    """What goes out: messages kept until acknowledged, and answers that stand outside their order."""
+
+    def __init__(self, limits: Limits, received: Callable[[], int]) -> None:
+        self._limits = limits
+        self._received = received
+        self._kept: deque[Message] = deque()
+        self._acknowledged = 0
+        self._sent = 0
+        self._begun = 0
+        self._answers: deque[pb.Frame] = deque()
+        self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._grants: asyncio.Queue[bool] = asyncio.Queue()
+
+    def post(self, message: Message) -> None:
+        """Send when possible; raises LinkFull."""
+        if len(self._kept) >= self._limits.queued_messages:
+            raise LinkFull(f"{len(self._kept)} messages wait for an acknowledgment, at most {self._limits.queued_messages} may")
+        self._kept.append(message)
+        self._settled.clear()
+        self._wake.set()
+
+    def answer(self, frame: pb.Frame) -> None:
+        """Send a frame that is no message: an acknowledgment, a grant."""
+        self._answers.append(frame)
+        self._wake.set()
+
+    def grant(self, is_accepted: bool) -> None:
+        """The peer has decided on the upload that was offered."""
+        self._grants.put_nowait(is_accepted)
+
+    def acknowledge(self, received: int) -> None:
+        """Forget what the peer has; raises FrameRefused if it claims what was never sent."""
+        if received > self._begun:
+            raise FrameRefused(f"message {received} was acknowledged, {self._begun} is the last one sent")
+        while self._acknowledged < received:
+            self._kept.popleft()
+            self._acknowledged += 1
+        if not self._kept:
+            self._settled.set()
+
+    def resume(self, received: int) -> None:
+        """Start a new stream after the last message that the peer has; raises FrameRefused."""
+        if received < self._acknowledged:
+            raise FrameRefused(f"message {received} is claimed as the last received, {self._acknowledged} were acknowledged before")
+        self.acknowledge(received)
+        self._sent = received
+        self._answers.clear()
+        self._grants = asyncio.Queue()
+        self._wake.set()
+
+    async def settled(self) -> None:
+        """Wait until the peer has acknowledged everything."""
+        if self._kept:
+            await self._settled.wait()
+
+    async def frames(self) -> AsyncIterator[pb.Frame]:
+        """What to write to the stream, for ever."""
+        while True:
+            self._wake.clear()
+            while self._answers:
+                yield self._stamp(self._answers.popleft())
+            if self._sent < self._acknowledged + len(self._kept):
+                async for frame in self._message(self._kept[self._sent - self._acknowledged]):
+                    yield frame
+            elif not self._answers:
+                await self._wake.wait()
+
+    async def _message(self, message: Message) -> AsyncIterator[pb.Frame]:
+        sequence = self._begun = self._sent + 1
+        if not isinstance(message, Vector):
+            self._sent = sequence  # before the frame leaves: the answer may be faster than our next step
+            yield self._stamp(frames.encode(message), sequence)
+            return
+        yield self._stamp(frames.begin(message), sequence)
+        if message.kind is VectorKind.MASKED and not await self._grants.get():
+            self._sent = sequence
+            return
+        for chunk in frames.chunks(message.words, self._limits.chunk_bytes):
+            yield self._stamp(chunk, sequence)
+        self._sent = sequence
+        yield self._stamp(frames.end(message), sequence)
+
+    def _stamp(self, frame: pb.Frame, sequence: int = 0) -> pb.Frame:
+        frame.ack = self._received()
+        frame.sequence = sequence
+        return frame
+
+
+@dataclass(slots=True)
+class Partial:
+    """A vector on its way in."""
+
+    kind: VectorKind
+    tag: int
+    words: Words
+    filled: int = 0
+
+    def add(self, data: bytes) -> None:
+        view = self.words.view(np.uint8)
+        if not data or self.filled + len(data) > view.size:
+            raise FrameRefused(f"a chunk of {len(data)} bytes does not fit at {self.filled} of {view.size}")
+        view[self.filled : self.filled + len(data)] = np.frombuffer(data, np.uint8)
+        self.filled += len(data)
+
+
+class Receiver:
+    """What comes in: frames in their order, made whole messages."""
+
+    def __init__(self, limits: Limits, accepts: frozenset[str], gate: UploadGate | None = None) -> None:
+        self._limits = limits
+        self._accepts = accepts
+        self._gate = gate
+        self._partial: Partial | None = None
+        self.received = 0
+
+    @property
+    def is_inside_vector(self) -> bool:
+        return self._partial is not None
+
+    async def take(self, frame: pb.Frame, sender: Sender) -> Message | None:
+        """The message that this frame completes, if it does; raises FrameRefused."""
+        body = frame.WhichOneof("body")
+        if body not in self._accepts:
+            raise FrameRefused(f"a frame of kind {body} is not allowed here")
+        if frame.sequence != self.received + 1:
+            raise FrameRefused(f"message {frame.sequence} came, {self.received + 1} was next")
+        if (body in ("chunk", "vector_end")) != self.is_inside_vector:
+            raise FrameRefused(f"a frame of kind {body} came {'inside' if self.is_inside_vector else 'outside'} a vector")
+        match body:
+            case "vector_begin":
+                await self._begin(frame.vector_begin, sender)
+                return None
+            case "chunk":
+                self._chunk(frame.chunk.data)
+                return None
+            case "vector_end":
+                return self._end(frame.vector_end.signature, sender)
+        if body == "control" and len(frame.control.payload) > self._limits.control_bytes:
+            raise FrameRefused(
+                f"a control message has {len(frame.control.payload)} bytes, at most {self._limits.control_bytes} are allowed"
+            )
+        message = frames.decode(frame)
+        self._whole(sender, is_due=body != "control" or self.received % ACK_EVERY == ACK_EVERY - 1)
+        return message
+
+    def abandon(self) -> None:
+        """The stream broke: forget a vector that was cut, and give its credit back."""
+        if self._partial is not None:
+            self._partial = None
+            if self._gate is not None:
+                self._gate.release()
+
+    def _whole(self, sender: Sender, *, is_due: bool) -> None:
+        self.received += 1
+        if is_due:
+            sender.answer(pb.Frame())
+
+    async def _begin(self, opening: pb.VectorBegin, sender: Sender) -> None:
+        allowed = self._limits.vector_bytes.get(opening.kind, -1)
+        if opening.length_bytes > allowed:
+            raise FrameRefused(f"a vector of kind {opening.kind} has {opening.length_bytes} bytes, at most {allowed} are allowed")
+        kind = VectorKind(opening.kind)
+        dtype = np.dtype(frames.WORD_TYPES[kind])
+        if opening.length_bytes % dtype.itemsize:
+            raise FrameRefused(f"a vector of {dtype} has {opening.length_bytes} bytes, not a multiple of {dtype.itemsize}")
+        if self._gate is not None:
+            is_accepted = await self._gate.acquire(opening.tag)
+            sender.answer(pb.Frame(grant=pb.Grant(is_accepted=is_accepted)))
+            if not is_accepted:
+                self._whole(sender, is_due=False)  # declined is done
+                return
+        self._partial = Partial(kind, opening.tag, np.empty(opening.length_bytes // dtype.itemsize, dtype))
+
+    def _chunk(self, data: bytes) -> None:
+        partial = self._require_partial()
+        if len(data) > self._limits.chunk_bytes:
+            raise FrameRefused(f"a chunk has {len(data)} bytes, at most {self._limits.chunk_bytes} are allowed")
+        partial.add(data)
+
+    def _end(self, signature: bytes, sender: Sender) -> Vector:
+        partial = self._require_partial()
+        if partial.filled != partial.words.nbytes:
+            raise FrameRefused(f"a vector ended after {partial.filled} of {partial.words.nbytes} bytes")
+        if len(signature) > SIGNATURE_BYTES:
+            raise FrameRefused(f"a signature has {len(signature)} bytes, at most {SIGNATURE_BYTES} are allowed")
+        self._partial = None
+        self._whole(sender, is_due=True)
+        if self._gate is not None:
+            return Vector(partial.kind, partial.tag, partial.words, signature, self._gate.releaser())
+        return Vector(partial.kind, partial.tag, partial.words, signature)
+
+    def _require_partial(self) -> Partial:
+        if self._partial is None:
+            raise FrameRefused("a chunk came outside a vector")
+        return self._partial
