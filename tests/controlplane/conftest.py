@@ -8,6 +8,7 @@ import pytest
 from tests.cluster import chart
 from tests.cluster.binaries import BinariesUnavailableError
 from tests.cluster.controlplane import ControlPlane, control_plane
+from tests.cluster.processes import wait_until
 
 from coterie_operator.kube import KubeCluster
 
@@ -48,7 +49,15 @@ def plane(empty_plane: ControlPlane) -> ControlPlane:
     empty_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
     others = [manifest for manifest in manifests if manifest["kind"] not in {"CustomResourceDefinition", "Deployment"}]
     empty_plane.kubectl("apply", "--server-side", "-f", "-", stdin=chart.to_yaml(others))
+    wait_until(lambda: _policies_hold(empty_plane), "the admission policies hold")
     return empty_plane
+
+
+def _policies_hold(plane: ControlPlane) -> bool:
+    """Policies take effect a moment after they are created: try something that they refuse."""
+    account = f"--as=system:serviceaccount:{chart.NAMESPACE}:{chart.SERVICE_ACCOUNT}"
+    arguments = ("create", "secret", "generic", "refused", "-n", JOB_NAMESPACE, "--dry-run=server", account)
+    return "the operator creates Secrets" in plane.try_kubectl(*arguments).stderr
 
 
 @pytest.fixture
