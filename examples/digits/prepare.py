@@ -53,4 +53,4 @@ def save(file: Path, images: np.ndarray, labels: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    prepare(Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent))
+    prepare(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
