@@ -19,7 +19,9 @@ class OperatorMetrics:
             "coterie_reconcile_seconds", "Time of one pass over one job: observe, decide, act.", buckets=BUCKETS, registry=self.registry
         )
         self.queue_depth = Gauge("coterie_queue_depth", "Jobs that wait for a pass.", registry=self.registry)
-        self.errors = Counter("coterie_reconcile_errors_total", "Passes that failed, by class of the error.", ["reason"], registry=self.registry)
+        self.errors = Counter(
+            "coterie_reconcile_errors_total", "Passes that failed, by class of the error.", ["reason"], registry=self.registry
+        )
         self.writes = Counter("coterie_writes_total", "Writes to the API, by kind of action.", ["action"], registry=self.registry)
         self.is_leader = Gauge("coterie_leader", "1 if this replica acts, 0 if it stands by.", registry=self.registry)
         for state in STATES:

@@ -8,7 +8,7 @@ import logging
 import ssl
 import tempfile
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
 
@@ -16,7 +16,9 @@ from coterie_api.errors import InvalidObject
 from coterie_api.fields import parse
 from coterie_api.names import PORT_STATUS
 from coterie_api.progress import Progress
-from coterie_operator.pki import Issued
+
+if TYPE_CHECKING:
+    from coterie_operator.pki import Issued
 
 LOG = logging.getLogger(__name__)
 MAX_STATUS_BYTES = 256 * 1024
@@ -65,7 +67,9 @@ class HttpsProbe:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(ssl=self._context, limit=0, limit_per_host=1, keepalive_timeout=KEEPALIVE_SECONDS)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            )
         return self._session
 
 

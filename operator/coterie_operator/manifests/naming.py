@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coterie_api.names import (
     API_VERSION,
@@ -17,7 +17,9 @@ from coterie_api.names import (
     LABEL_ROLE,
     MANAGED_BY,
 )
-from coterie_api.podconfig import Role
+
+if TYPE_CHECKING:
+    from coterie_api.podconfig import Role
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_NAME = "app.kubernetes.io/name"

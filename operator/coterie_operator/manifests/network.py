@@ -6,12 +6,14 @@ more. Names must be resolvable, so DNS stays open (and stays a channel).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coterie_api.names import PORT_METRICS, PORT_ROUNDS, PORT_STATUS
 from coterie_api.podconfig import Role
 from coterie_operator.manifests.naming import LABEL_COMPONENT, LABEL_NAME, LABEL_NAMESPACE_NAME, JobKey, pod_labels
-from coterie_operator.settings import Settings
+
+if TYPE_CHECKING:
+    from coterie_operator.settings import Settings
 
 Json = dict[str, Any]
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from coterie_api.names import EXIT_TERMINAL, PATH_CONFIG, PATH_TERMINATION, PORT_METRICS
+from coterie_api.names import EXIT_TERMINAL, PATH_TERMINATION
 from coterie_api.podconfig import Role
-from coterie_operator.settings import ContainerResources, Settings
+from coterie_api.v1alpha1.types import EnvVar, Resources
+from coterie_operator.manifests.volumes import scratch_volume
+
+if TYPE_CHECKING:
+    from coterie_operator.settings import ContainerResources, Settings
 
 Json = dict[str, Any]
 
 SCRATCH = "/tmp"  # noqa: S108 - the root file system is read-only, and Python and torch want a place for temporary files
 GRACE_SECONDS = 30
+ENV_POD_IP = "POD_IP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +40,24 @@ class Container:
 
     role: Role
     image: str
-    resources: Mapping[str, Any]
+    resources: Json
     mounts: tuple[Mount, ...]
     ports: Mapping[str, int] = field(default_factory=dict)
+    env: tuple[EnvVar, ...] = ()
     is_sidecar: bool = False
 
 
 def container(parts: Container, settings: Settings) -> Json:
     """Return a container; its command, environment and security are the same for every role."""
+    mounts = [*(mount.to_json() for mount in parts.mounts), Mount("scratch", SCRATCH, read_only=False).to_json()]
     built: Json = {
         "name": parts.role.value,
         "image": parts.image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", "coterie_worker"],
-        "args": [parts.role.value, "--host=$(POD_IP)"],
-        "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}}],
-        "resources": dict(parts.resources),
+        "args": [parts.role.value, f"--host=$({ENV_POD_IP})"],
+        "env": _environment(parts.env),
+        "resources": parts.resources,
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -61,30 +68,39 @@ def container(parts: Container, settings: Settings) -> Json:
         "terminationMessagePath": PATH_TERMINATION,
         # Never FallbackToLogsOnError: a traceback in a log may hold private data.
         "terminationMessagePolicy": "File",
-        "volumeMounts": [*(mount.to_json() for mount in parts.mounts), Mount("scratch", SCRATCH, read_only=False).to_json()],
+        "volumeMounts": mounts,
     }
     if parts.ports:
         built["ports"] = [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in sorted(parts.ports.items())]
-    if parts.is_sidecar:
-        built["restartPolicy"] = "Always"
-    return built
+    return {**built, "restartPolicy": "Always"} if parts.is_sidecar else built
 
 
-def pod_spec(containers: list[Json], volumes: list[Json], settings: Settings, init: list[Json] | None = None) -> Json:
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """Containers and volumes of a pod; `extra` are the owner's wishes, which may not touch its security."""
+
+    containers: tuple[Json, ...]
+    volumes: tuple[Json, ...]
+    init: tuple[Json, ...] = ()
+    extra: Json = field(default_factory=dict)
+
+
+def pod_spec(parts: Pod, settings: Settings) -> Json:
     """Return a pod that holds no credentials for the cluster and can't raise its privileges."""
     security: Json = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     if settings.fs_group is not None:
         security |= {"fsGroup": settings.fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
     spec: Json = {
+        **parts.extra,
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": security,
-        "containers": containers,
-        "volumes": [*volumes, {"name": "scratch", "emptyDir": {}}],
+        "containers": list(parts.containers),
+        "volumes": [*parts.volumes, scratch_volume("scratch")],
     }
-    return {**spec, "initContainers": init} if init else spec
+    return {**spec, "initContainers": list(parts.init)} if parts.init else spec
 
 
 def batch_job(meta: Json, spec: Json, backoff_limit: int) -> Json:
@@ -93,6 +109,10 @@ def batch_job(meta: Json, spec: Json, backoff_limit: int) -> Json:
     A pod is replaced only once it has fully failed, so that two pods never share a volume; evictions don't count as failures;
     exit status 64 says that a retry can't help.
     """
+    rules = [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [EXIT_TERMINAL]}},
+    ]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -102,41 +122,26 @@ def batch_job(meta: Json, spec: Json, backoff_limit: int) -> Json:
             "completions": 1,
             "parallelism": 1,
             "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                    {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [EXIT_TERMINAL]}},
-                ]
-            },
+            "podFailurePolicy": {"rules": rules},
             "template": {"metadata": {"labels": meta["labels"]}, "spec": spec},
         },
     }
 
 
-def resources(asked: Mapping[str, Any] | None, default: ContainerResources) -> Json:
+def resources(asked: Resources, default: ContainerResources, last_word: Resources | None = None) -> Json:
     """Return requests and limits, both for every resource: what was asked, completed by the defaults.
 
     A resource that was asked by its limit alone is requested in full, and the other way around, as Kubernetes does.
+    Each entry of `last_word` takes the place of the one asked.
     """
-    wanted = {key: dict((asked or {}).get(key) or {}) for key in ("requests", "limits")}
-    limits = {**default.limits, **wanted["requests"], **wanted["limits"]}
-    fallback = {**limits, **{key: value for key, value in default.requests.items() if key not in wanted["limits"]}}
-    return {"requests": {**fallback, **wanted["requests"]}, "limits": limits}
+    over = last_word or Resources()
+    requests = {**asked.requests, **over.requests}
+    asked_limits = {**asked.limits, **over.limits}
+    limits = {**default.limits, **requests, **asked_limits}
+    fallback = {key: default.requests[key] if key in default.requests and key not in asked_limits else limits[key] for key in limits}
+    return {"requests": {**fallback, **requests}, "limits": limits}
 
 
-def claim_volume(name: str, claim: str, *, read_only: bool = False) -> Json:
-    """Return a volume that is a persistent volume claim of the pod's own namespace."""
-    source: Json = {"claimName": claim}
-    return {"name": name, "persistentVolumeClaim": {**source, "readOnly": True} if read_only else source}
-
-
-def config_volumes(config_map: str) -> list[Json]:
-    """Return the volumes of `job.json` and `role.json`, and of the authority's certificate, all from one ConfigMap."""
-    return [
-        {"name": "config", "configMap": {"name": config_map, "items": [{"key": key, "path": key} for key in ("job.json", "role.json")]}},
-        {"name": "authority", "configMap": {"name": config_map, "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-    ]
-
-
-CONFIG = Mount("config", PATH_CONFIG)
-METRICS = {"metrics": PORT_METRICS}
+def _environment(env: tuple[EnvVar, ...]) -> list[Json]:
+    own: Json = {"name": ENV_POD_IP, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}}
+    return [own, *({"name": entry.name, "value": entry.value} for entry in env if entry.name != ENV_POD_IP)]

@@ -8,7 +8,7 @@ The extended key usages are disjoint, so a stolen aggregator key does not open a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,6 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from coterie_operator.pki.renewal import Validity
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 OPERATOR_URI = "coterie://operator"
 AUTHORITY_DAYS = 3650
@@ -85,7 +88,7 @@ class Authority:
         """
         key = serialization.load_pem_private_key(key_pem, password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise ValueError(f"the authority's key is {type(key).__name__}; it must be an elliptic curve key on P-256")
+            raise ValueError(f"the authority's key is {type(key).__name__}; it must be an elliptic curve key on P-256")  # noqa: TRY004 - a value was read, not a type passed
         return cls(x509.load_pem_x509_certificate(certificate_pem), key)
 
     @property

@@ -1,0 +1,137 @@
+"""The conditions of a job: each of them is set on every visit, from the first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coterie_api.v1alpha1.conditions import SENTENCES, Condition, ConditionStatus, ConditionType, find_condition, set_condition
+from coterie_api.v1alpha1.types import FederatedJobStatus, PrivacyMode, Reason
+from coterie_operator.core.observed import Job, Observed, stamp
+from coterie_operator.core.rules.consent import revocation
+from coterie_operator.core.rules.deadlines import is_assembled
+from coterie_operator.core.verdict import Stage, Verdict
+
+if TYPE_CHECKING:
+    from coterie_operator.core.rules.started import Started
+
+MAX_MESSAGE = 1024
+YES, NO, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A condition without its times."""
+
+    status: ConditionStatus
+    reason: Reason
+    message: str = ""
+
+
+PENDING = Answer(UNKNOWN, Reason.PENDING)
+
+
+def conditions(seen: Observed, job: Job, verdict: Verdict, start: Started | None) -> tuple[Condition, ...]:
+    """Return all conditions. A time of transition changes only with the answer."""
+    answers = {
+        ConditionType.SUSPENDED: _suspended(job.status, verdict),
+        ConditionType.CONSENT_GRANTED: _consent(job, verdict, start),
+        ConditionType.BUDGET_RESERVED: _budget(job),
+        ConditionType.ADMITTED: _admitted(seen, job.status, verdict),
+        ConditionType.RUNNING: _running(seen, verdict, start),
+        ConditionType.SUCCEEDED: _succeeded(verdict),
+        ConditionType.FAILED: _failed(verdict),
+    }
+    found = job.status.conditions
+    for kind, answer in answers.items():
+        message = (answer.message or SENTENCES[answer.reason])[:MAX_MESSAGE]
+        new = Condition(kind.value, answer.status, answer.reason.value, stamp(seen.now), message, job.metadata.generation)
+        found = set_condition(found, new)
+    return found
+
+
+def _suspended(old: FederatedJobStatus, verdict: Verdict) -> Answer:
+    if verdict.stage in (Stage.SUSPENDING, Stage.SUSPENDED):
+        return Answer(YES, Reason.SUSPENDED)
+    before = find_condition(old.conditions, ConditionType.SUSPENDED)
+    was = verdict.stage is Stage.RESUMING or (before is not None and before.reason == Reason.RESUMED)
+    return Answer(NO, Reason.RESUMED if was else Reason.NOT_SUSPENDED)
+
+
+def _consent(job: Job, verdict: Verdict, start: Started | None) -> Answer:
+    if verdict.stage is Stage.WAITING:
+        return Answer(NO, Reason.NOT_GRANTED, verdict.message)
+    if verdict.stage is Stage.FREEZING and verdict.frozen is not None:
+        return Answer(YES, Reason.CONSENT_GRANTED, _granted(job, len(verdict.frozen.datasets)))
+    if start is None:
+        return PENDING
+    lost = [entry for entry in start.frozen.datasets if revocation(start.seen, entry, start.frozen.worker_image) is not None]
+    if verdict.stage is Stage.FAILING and lost and verdict.reason in (Reason.CONSENT_REVOKED, Reason.TENANT_NAMESPACE_TERMINATING):
+        return Answer(NO, Reason.CONSENT_REVOKED, verdict.message)
+    return Answer(YES, Reason.CONSENT_GRANTED, _granted(job, len(start.frozen.datasets) - len(lost)))
+
+
+def _granted(job: Job, there: int) -> str:
+    asked = len(job.spec.participants.datasets) if job.spec is not None else there
+    return f"{there} of {asked} data sets take part"
+
+
+def _budget(job: Job) -> Answer:
+    if job.spec is None or job.spec.privacy.mode is not PrivacyMode.NONE:
+        return PENDING
+    return Answer(YES, Reason.BUDGET_NOT_REQUIRED)
+
+
+def _admitted(seen: Observed, old: FederatedJobStatus, verdict: Verdict) -> Answer:
+    match verdict.stage:
+        case Stage.WAITING:
+            return Answer(NO, verdict.reason, verdict.message)
+        case Stage.LETTING_GO | Stage.RESTING:
+            return Answer(NO, Reason.QUORUM_NOT_MET, verdict.message)
+        case Stage.SUSPENDING | Stage.SUSPENDED:
+            return Answer(NO, Reason.SUSPENDED)
+        case Stage.FAILING | Stage.SUCCEEDING:
+            before = find_condition(old.conditions, ConditionType.ADMITTED)
+            return Answer(before.status, Reason(before.reason), before.message) if before is not None else PENDING
+        case _ if seen.troubles:
+            worst = seen.troubles[0]
+            return Answer(NO, worst.reason, worst.message)
+        case _:
+            return Answer(YES, Reason.ADMITTED)
+
+
+def _running(seen: Observed, verdict: Verdict, start: Started | None) -> Answer:
+    if verdict.stage in (Stage.FAILING, Stage.SUCCEEDING):
+        return Answer(NO, Reason.FINISHED)
+    if verdict.stage in (Stage.SUSPENDING, Stage.SUSPENDED):
+        return Answer(NO, Reason.SUSPENDED)
+    if verdict.stage in (Stage.LETTING_GO, Stage.RESTING):
+        return Answer(NO, Reason.QUORUM_NOT_MET)
+    return _rounds(seen, verdict, start) if start is not None else Answer(NO, Reason.PENDING)
+
+
+def _rounds(seen: Observed, verdict: Verdict, start: Started) -> Answer:
+    if verdict.stage is Stage.RENEWING:
+        return Answer(NO, Reason.AGGREGATOR_RESTARTING)
+    is_up = start.aggregator is not None and start.aggregator.running_pod is not None
+    if is_assembled(seen.progress, start.aggregation.min_survivors):
+        return Answer(YES, Reason.TRAINING)
+    if start.status.assembly_time is None:
+        # It has been running: a client more or less is no news here, and silence alone does not mean that it has stopped.
+        unread = Answer(YES, Reason.AGGREGATOR_UNREACHABLE) if seen.progress is None else Answer(YES, Reason.TRAINING)
+        return unread if is_up else Answer(NO, Reason.AGGREGATOR_RESTARTING)
+    if not is_up or seen.progress is None:
+        return Answer(NO, Reason.STARTING)
+    return Answer(NO, Reason.ASSEMBLING)
+
+
+def _succeeded(verdict: Verdict) -> Answer:
+    if verdict.stage is Stage.SUCCEEDING:
+        return Answer(YES, verdict.reason, verdict.message)
+    return Answer(NO, verdict.reason, verdict.message) if verdict.stage is Stage.FAILING else PENDING
+
+
+def _failed(verdict: Verdict) -> Answer:
+    if verdict.stage is Stage.FAILING:
+        return Answer(YES, verdict.reason, verdict.message)
+    return Answer(NO, Reason.FINISHED) if verdict.stage is Stage.SUCCEEDING else PENDING

@@ -1,0 +1,175 @@
+"""The decision about one job: pure, total, level-based. The same world always leads to the same plan, however it came about.
+
+```text
+            ┌── deleted ──► clean up in every namespace, then let the finalizer go
+observed ───┼── ended ────► end what runs; ttl
+            └── alive ────► first rule that has something to say ─► stage ─┬─ turn ──► status alone
+                                                                           └─ other ─► children, then status
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from coterie_api.names import FINALIZER
+from coterie_api.v1alpha1.conditions import ConditionType, find_condition
+from coterie_api.v1alpha1.types import Condition, FederatedJobStatus, Reason
+from coterie_operator.core.actions import Action, AddFinalizer, Emit, Plan
+from coterie_operator.core.observed import Job, NamespaceState, Observed, moment
+from coterie_operator.core.rules import children, deadlines, deletion, quorum, suspend, termination, ttl
+from coterie_operator.core.rules.started import Started, started
+from coterie_operator.core.status import shorten, status
+from coterie_operator.core.verdict import Stage, Verdict
+
+Rule = Callable[[Observed, Job, Started | None], Verdict | None]
+
+
+def reconcile(seen: Observed) -> Plan:
+    """Return what to do about a job, given all that is known about it."""
+    if seen.job is None:
+        return deletion.orphaned(seen)
+    if seen.job.is_going:
+        return deletion.plan(seen, seen.job)
+    start = started(seen)
+    found = judge(seen, seen.job, start)
+    new = status(seen, seen.job, found, start)
+    return Plan(
+        actions=_actions(seen, seen.job, found, start),
+        status=new if new != seen.job.status else None,
+        events=_events(seen.job, new),
+        look_again=_look_again(seen, seen.job, found, start),
+    )
+
+
+def judge(seen: Observed, job: Job, start: Started | None) -> Verdict:
+    """Return the verdict of the first rule that has something to say. The order of `RULES` is part of the contract."""
+    return next((found for rule in RULES if (found := rule(seen, job, start)) is not None), Verdict(Stage.RUNNING, Reason.ADMITTED))
+
+
+def _finished(_: Observed, job: Job, __: Started | None) -> Verdict | None:
+    return Verdict(Stage.FINISHED, Reason.FINISHED) if ttl.is_finished(job.status) else None
+
+
+def _invalid(_: Observed, job: Job, __: Started | None) -> Verdict | None:
+    """A spec that can't run. Most of it can't be changed, so the job ends: it is to be written anew."""
+    if not job.errors and job.spec is not None:
+        return None
+    first = job.errors[0] if job.errors else None
+    reason = Reason(first.fault.value) if first is not None else Reason.INVALID_SPEC
+    told = "; ".join(str(error) for error in job.errors) or "the spec does not parse"
+    return Verdict(Stage.FAILING, reason, shorten(told))
+
+
+def _aggregator_ended(_: Observed, __: Job, start: Started | None) -> Verdict | None:
+    return termination.aggregator_ended(start.children, start.attempt) if start is not None else None
+
+
+def _suspended(_: Observed, job: Job, __: Started | None) -> Verdict | None:
+    return suspend.verdict(job.spec, job.status) if job.spec is not None else None
+
+
+def _over_deadline(seen: Observed, job: Job, _: Started | None) -> Verdict | None:
+    return deadlines.over_active_deadline(seen, job.spec, job.status) if job.spec is not None else None
+
+
+def _not_started(seen: Observed, job: Job, start: Started | None) -> Verdict | None:
+    return quorum.verdict(seen, job.key, job.spec) if start is None and job.spec is not None else None
+
+
+def _too_few_left(seen: Observed, _: Job, start: Started | None) -> Verdict | None:
+    if start is None:
+        return None
+    return termination.too_few_left(seen, start.children, start.frozen.worker_image, start.aggregation.min_survivors)
+
+
+def _resting(seen: Observed, job: Job, _: Started | None) -> Verdict | None:
+    return deadlines.resting(seen, job.status)
+
+
+def _over_assembly_deadline(seen: Observed, job: Job, start: Started | None) -> Verdict | None:
+    if start is None or job.spec is None:
+        return None
+    return deadlines.over_assembly_deadline(seen, job.spec, start.aggregator, start.aggregation.min_survivors)
+
+
+def _certificate_due(seen: Observed, _: Job, start: Started | None) -> Verdict | None:
+    return deadlines.certificate_due(seen, start.aggregator) if start is not None else None
+
+
+RULES: tuple[Rule, ...] = (
+    _finished,  # before all others: the end never flips back
+    _invalid,
+    _aggregator_ended,  # before suspension and deadlines: what has been achieved counts
+    _suspended,
+    _over_deadline,
+    _not_started,
+    _too_few_left,
+    _resting,
+    _over_assembly_deadline,
+    _certificate_due,
+)
+
+
+def _actions(seen: Observed, job: Job, found: Verdict, start: Started | None) -> tuple[Action, ...]:
+    if found.stage is Stage.FINISHED:
+        return ttl.actions(seen, job)
+    if found.stage is Stage.FREEZING:
+        return _hold(seen, job)
+    if found.stage.is_turn:
+        return ()
+    return (*(_hold(seen, job) if start is not None else ()), *children.actions(seen, found.stage, start))
+
+
+def _hold(seen: Observed, job: Job) -> tuple[Action, ...]:
+    """Return the addition of the finalizer, which comes before anything in another namespace."""
+    if FINALIZER in job.metadata.finalizers or seen.namespace(job.key.namespace) is not NamespaceState.ACTIVE:
+        return ()
+    return (AddFinalizer(job.key, (*job.metadata.finalizers, FINALIZER)),)
+
+
+def _look_again(seen: Observed, job: Job, found: Verdict, start: Started | None) -> datetime | None:
+    if found.stage is Stage.FINISHED:
+        return ttl.look_again(seen, job)
+    if start is None or found.stage not in (Stage.RUNNING, Stage.RESTING):
+        return None
+    times = [deadlines.active_deadline(start.spec, start.status)]
+    if found.stage is Stage.RESTING:
+        times.append(moment(job.status.assembly_time) if job.status.assembly_time else None)
+    else:
+        times += [seen.now + timedelta(seconds=seen.probe_seconds), deadlines.assembly_deadline(start.spec, start.status)]
+        times += [children.present_turn(start, entry).retry_at for entry in start.frozen.datasets]
+    return min((time for time in times if time is not None and time > seen.now), default=None)
+
+
+TOLD = (
+    ConditionType.SUSPENDED,
+    ConditionType.CONSENT_GRANTED,
+    ConditionType.ADMITTED,
+    ConditionType.RUNNING,
+    ConditionType.SUCCEEDED,
+    ConditionType.FAILED,
+)
+
+
+def _events(job: Job, new: FederatedJobStatus) -> tuple[Emit, ...]:
+    """Return an event for each condition whose answer has changed; the API's own events of children tell the rest."""
+    changed = [find_condition(new.conditions, kind) for kind in TOLD]
+    return tuple(_event(job, answer) for answer in changed if answer is not None and _is_news(job, answer))
+
+
+def _is_news(job: Job, answer: Condition) -> bool:
+    before = find_condition(job.status.conditions, ConditionType(answer.type))
+    if before is not None and before.status is answer.status:
+        return False
+    is_end = answer.type in (ConditionType.SUCCEEDED, ConditionType.FAILED)
+    is_first = before is None and not answer.is_true
+    return not is_first and (answer.is_true or not is_end)
+
+
+def _event(job: Job, answer: Condition) -> Emit:
+    is_warning = answer.type == ConditionType.FAILED or (
+        not answer.is_true and answer.type in (ConditionType.CONSENT_GRANTED, ConditionType.ADMITTED)
+    )
+    return Emit(job.key, answer.reason, answer.message, is_warning)

@@ -1,0 +1,119 @@
+"""Whether enough data sets can take part, and the parameters of secure aggregation that follow from those that do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from coterie_api.podconfig import Aggregation
+from coterie_api.v1alpha1.quorum import Minimums, Quorum, quorum
+from coterie_api.v1alpha1.types import FederatedDataset, FederatedJobSpec, Frozen, FrozenDataset, Protocol, Reason
+from coterie_operator.core.observed import Observed, stamp
+from coterie_operator.core.rules.consent import Applicant, Standing, TenantReason, standing, worker_image
+from coterie_operator.core.verdict import Stage, Verdict
+from coterie_operator.manifests.naming import DatasetKey, JobKey
+from coterie_operator.manifests.parts import job_config, spec_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Every data set's standing, and what the able ones amount to."""
+
+    standings: tuple[Standing, ...]
+    needs: Quorum
+
+    @property
+    def able(self) -> tuple[DatasetKey, ...]:
+        return tuple(sorted((entry.key for entry in self.standings if entry.is_able), key=str))
+
+    @property
+    def missing(self) -> tuple[Standing, ...]:
+        """Required data sets that can't take part."""
+        return tuple(entry for entry in self.standings if entry.required and not entry.is_able)
+
+    @property
+    def has_quorum(self) -> bool:
+        return bool(self.able) and self.needs.is_possible and not self.missing
+
+
+def minimums(spec: FederatedJobSpec, tenants: tuple[FrozenDataset, ...]) -> Minimums:
+    """Return the wishes of the job and of its strictest tenants.
+
+    Without secure aggregation and without a wish, a majority of all data sets that the job names is the quorum: a majority of
+    those that happen to be able would be no quorum at all.
+    """
+    asked = spec.participants.min_clients
+    if asked is None and spec.secure_aggregation.protocol is Protocol.NONE:
+        asked = len(spec.participants.datasets) // 2 + 1
+    strictest = max((entry.min_clients for entry in tenants), default=0)
+    return Minimums(asked, strictest, max((entry.threshold for entry in tenants), default=0))
+
+
+def needs(spec: FederatedJobSpec, tenants: tuple[FrozenDataset, ...]) -> Quorum:
+    """Return the parameters for a roster."""
+    secure = spec.secure_aggregation
+    return quorum(len(tenants), secure.protocol, secure.colluders, minimums(spec, tenants))
+
+
+def aggregation(spec: FederatedJobSpec, tenants: tuple[FrozenDataset, ...]) -> Aggregation:
+    """Return the parameters of secure aggregation as pods are told."""
+    found = needs(spec, tenants)
+    return Aggregation(spec.secure_aggregation.protocol.value, found.threshold, found.colluders, found.min_survivors)
+
+
+def choose(seen: Observed, spec: FederatedJobSpec) -> Choice:
+    """Return who can take part. A tenant that asks for more company than there is steps back, the strictest first."""
+    image = worker_image(spec, seen.settings.worker_image)
+    standings = tuple(standing(Applicant(seen, spec, ref, image)) for ref in spec.participants.datasets)
+    while True:
+        able = tuple(_freeze(seen.datasets[entry.key]) for entry in standings if entry.is_able)
+        shy = max(able, key=_company, default=None)
+        if shy is None or _company(shy) <= len(able):
+            return Choice(standings, needs(spec, able))
+        standings = tuple(_step_back(entry, shy, len(able)) for entry in standings)
+
+
+def verdict(seen: Observed, job: JobKey, spec: FederatedJobSpec) -> Verdict:
+    """Return whether a job that has not started may start now."""
+    choice = choose(seen, spec)
+    if choice.missing:
+        names = ", ".join(str(entry.key) for entry in choice.missing)
+        return Verdict(Stage.WAITING, Reason.NOT_GRANTED, f"required data sets can't take part: {names}")
+    if not choice.has_quorum:
+        few = f"{len(choice.able)} of {len(choice.standings)} data sets can take part; {choice.needs.min_survivors} are needed"
+        return Verdict(Stage.WAITING, Reason.QUORUM_NOT_MET if choice.able else Reason.NOT_GRANTED, few)
+    cohort = spec.strategy.cohort_size
+    if cohort is not None and cohort < choice.needs.min_survivors:
+        found = f"spec.strategy.cohortSize: found {cohort}, allowed: at least {choice.needs.min_survivors}, the fewest updates in a sum"
+        return Verdict(Stage.FAILING, Reason.INVALID_SPEC, found)
+    return Verdict(Stage.FREEZING, Reason.ADMITTED, frozen=_freeze_job(seen, job, spec, choice))
+
+
+def _freeze_job(seen: Observed, job: JobKey, spec: FederatedJobSpec, choice: Choice) -> Frozen:
+    tenants = tuple(_freeze(seen.datasets[key]) for key in choice.able)
+    frozen = Frozen(
+        time=stamp(seen.now),
+        spec_hash="",
+        worker_image=worker_image(spec, seen.settings.worker_image),
+        operator_image=spec.aggregator.image or seen.settings.operator_image,
+        datasets=tuple(sorted(tenants, key=lambda entry: (entry.namespace, entry.name))),
+    )
+    return replace(frozen, spec_hash=spec_hash(job_config(job, spec, frozen, aggregation(spec, frozen.datasets))))
+
+
+def _freeze(dataset: FederatedDataset) -> FrozenDataset:
+    asked = dataset.spec.requirements
+    meta = dataset.metadata
+    return FrozenDataset(
+        meta.namespace, meta.name, meta.uid, meta.generation, dataset.spec.identity.public_key, asked.min_clients, asked.threshold
+    )
+
+
+def _company(entry: FrozenDataset) -> int:
+    return max(entry.min_clients, entry.threshold)
+
+
+def _step_back(entry: Standing, shy: FrozenDataset, there: int) -> Standing:
+    if entry.key != DatasetKey(shy.namespace, shy.name):
+        return entry
+    message = f"the data set asks for {_company(shy)} clients and only {there} can take part"
+    return replace(entry, reason=TenantReason.REQUIREMENT_NOT_MET.value, message=message)

@@ -1,0 +1,106 @@
+"""Each tenant's part in the job, as its status tells it: states and catalog reasons, never a tenant's own words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from coterie_api.progress import SENTENCES as DROP_SENTENCES
+from coterie_api.progress import Drop
+from coterie_api.v1alpha1.types import DatasetRef, FederatedJobSpec, FrozenDataset, Reason, TenantState, TenantStatus
+from coterie_operator.core.children import BatchJob, Outcome
+from coterie_operator.core.rules.attempts import Turn, written_attempt
+from coterie_operator.core.rules.children import present_turn
+from coterie_operator.core.rules.consent import Standing, TenantReason, revocation
+from coterie_operator.core.rules.quorum import choose
+from coterie_operator.core.rules.termination import failure_of, tell
+from coterie_operator.core.verdict import Stage
+
+if TYPE_CHECKING:
+    from coterie_operator.core.observed import Observed
+    from coterie_operator.core.rules.started import Started
+
+POD_PATIENCE = timedelta(seconds=30)  # a batch Job without a pod for longer than this is being refused one
+
+
+def before_start(seen: Observed, spec: FederatedJobSpec) -> tuple[TenantStatus, ...]:
+    """Return the tenants of a job that has not started, in the order of its spec."""
+    return tuple(_standing(entry) for entry in choose(seen, spec).standings)
+
+
+def after_start(job: Started, stage: Stage) -> tuple[TenantStatus, ...]:
+    """Return the tenants of a started job, in the order of its spec."""
+    roster = {(entry.namespace, entry.name): entry for entry in job.frozen.datasets}
+    return tuple(_tenant(job, stage, ref, roster.get((ref.namespace, ref.name))) for ref in job.spec.participants.datasets)
+
+
+def _standing(entry: Standing) -> TenantStatus:
+    state = TenantState.PENDING if entry.is_able else TenantState.SKIPPED
+    return TenantStatus(entry.key.namespace, entry.key.name, state, entry.reason, entry.message)
+
+
+def _tenant(job: Started, stage: Stage, ref: DatasetRef, entry: FrozenDataset | None) -> TenantStatus:
+    before = next((old for old in job.status.tenants if (old.namespace, old.name) == (ref.namespace, ref.name)), None)
+    if entry is None:
+        # Left out at the start; what its owner grants later changes nothing for this job.
+        return before or TenantStatus(ref.namespace, ref.name, TenantState.SKIPPED, Reason.NOT_GRANTED.value)
+    attempt = written_attempt(job.status, ref.namespace)
+    lost = revocation(job.seen, entry, job.frozen.worker_image)
+    if lost is not None:
+        return TenantStatus(ref.namespace, ref.name, TenantState.FAILED, *lost, attempt)
+    drop = failure_of(job.children, entry)
+    if drop is not None:
+        newest = job.children.clients(entry.namespace)[-1]
+        return TenantStatus(ref.namespace, ref.name, TenantState.FAILED, drop.reason.value, tell(drop), newest.child.attempt)
+    if stage in (Stage.SUSPENDING, Stage.LETTING_GO):
+        # The next attempt has another name, so that it never meets what is left of this one.
+        return TenantStatus(ref.namespace, ref.name, TenantState.PENDING, attempt=present_turn(job, entry).attempt + 1)
+    if stage in (Stage.SUSPENDED, Stage.RESTING, Stage.RESUMING):
+        return TenantStatus(ref.namespace, ref.name, TenantState.PENDING, attempt=attempt)
+    return _present(job, stage, ref, present_turn(job, entry))
+
+
+def _present(job: Started, stage: Stage, ref: DatasetRef, now: Turn) -> TenantStatus:
+    state, reason, message = _state(job, stage, ref, now)
+    return TenantStatus(ref.namespace, ref.name, state, reason, message, now.attempt)
+
+
+def _state(job: Started, stage: Stage, ref: DatasetRef, now: Turn) -> tuple[TenantState, str, str]:
+    if stage is Stage.SUCCEEDING:
+        return TenantState.DONE, "", ""
+    if now.is_backing_off:
+        return TenantState.BACKING_OFF, *_last_failure(now.job)
+    if now.job is None:
+        trouble = next((found for found in job.seen.troubles if found.namespace == ref.namespace), None)
+        return (TenantState.PENDING, trouble.reason.value, trouble.message) if trouble else (TenantState.PENDING, "", "")
+    if now.job.outcome is Outcome.COMPLETE:
+        return TenantState.DONE, "", ""
+    return _running(job, ref, now.job)
+
+
+def _running(job: Started, ref: DatasetRef, batch: BatchJob) -> tuple[TenantState, str, str]:
+    if batch.running_pod is not None:
+        drop = _last_drop(job, ref)
+        return (TenantState.READY, drop.reason.value, tell(drop)) if drop else (TenantState.READY, "", "")
+    if not batch.pods and job.seen.now - batch.created > POD_PATIENCE:
+        where = f"{batch.child.namespace}/{batch.child.name}"
+        why = f"batch Job {where} has no pod: a quota or an admission policy may refuse it; its events say which"
+        return TenantState.STARTING, TenantReason.NO_POD.value, why
+    waiting = next((pod.waiting for pod in reversed(batch.pods) if pod.waiting), "")
+    return TenantState.STARTING, waiting, f"the client's container waits: {waiting}" if waiting else ""
+
+
+def _last_drop(job: Started, ref: DatasetRef) -> Drop | None:
+    drops = job.seen.progress.drops if job.seen.progress is not None else ()
+    return next((drop for drop in drops if drop.client == _client(ref)), None)
+
+
+def _last_failure(batch: BatchJob | None) -> tuple[str, str]:
+    said = batch.termination.drop if batch is not None and batch.termination is not None else None
+    if said is None:
+        return batch.reason if batch is not None else "", "the client's pods failed; another attempt follows"
+    return said.reason.value, f"{DROP_SENTENCES[said.reason]}; another attempt follows"
+
+
+def _client(ref: DatasetRef) -> str:
+    return f"{ref.namespace}/{ref.name}"
