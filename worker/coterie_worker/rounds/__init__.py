@@ -20,10 +20,12 @@ Clients are indices in the roster. `perform`, command by command:
 `OpenSlot`       `slots.open_slot(slot, round_index)`, which returns when the slot is on disk; only then send
                  `epoch.start_slot(...)` and the model; answer `StageOpened(step, epoch.waiting_for)`
 `CloseStage`     `outbox = epoch.close()`. If the slot's survivors are frozen now: `slots.freeze(slot, ...)` before sending.
-                 Send the outbox. Answer by what the epoch's stage is now: keys shared → `EpochReady(step, members)`; sum
-                 open → `SumOpened(step, result.survivors)`; else `StageOpened(step, epoch.waiting_for)`
+                 Send the outbox. Answer by `epoch.stage`: Ready → `EpochReady(step, epoch.live)`; Done →
+                 `SumOpened(step, survivors)`; else `StageOpened(step, epoch.waiting_for)`
 `Drop`           `epoch.drop(client)`
-`ApplySum`       `mean = to_mean(decoded.sum, decoded.weight or survivors)`; `optimizer.apply(moments, parameters, mean, layout.trainable)`
+`Skip`           `epoch.skip(client)`
+`ApplySum`       `decoded = encoding.decode(epoch.result().sum)`, the heavy call; `mean = to_mean(decoded.sum, decoded.weight or
+                 survivors)`; `optimizer.apply(moments, parameters, mean, layout.trainable)`
 `Record`         `history.append(...)` with bytes, seconds, clamped and `norm(mean[:layout.trainable])`
 `Checkpoint`     `checkpoint.save(...)`
 `Publish`        `models.publish(version, parameters)`, `models.prune(retained(models.present(), version, selection, capacity))`
@@ -31,15 +33,17 @@ Clients are indices in the roster. `perform`, command by command:
 `Finish`         release model `version` to the output with the history, say goodbye to all clients, write the last word, exit
 ===============  ==========================================================================================================
 
-Any of StartEpoch, OpenSlot and CloseStage answers `TooFew(step, came, needed)` if the epoch raises TooFewSurvivors. They
-come last in `commands`, so at most one Answer is due at a time; the `step` of an Answer is its command's.
+Any of StartEpoch, OpenSlot and CloseStage answers `TooFew(step, came, needed)` instead if the epoch raises
+TooFewSurvivors; or DealerCheated, with the honest ones as `came`, and then `ClientWithdrew(dealer, PROTOCOL_VIOLATION)`
+follows and that client's streams are refused from then on. These three come last in `commands`, so at most one Answer
+is due at a time; the `step` of an Answer is its command's.
 
 What goes into the queue, from the streams and from polling the evaluator's folder:
 
 - a stream that proved its identity: `ClientJoined`. A stream that resumes within a step (the same process, with the keys
   it had) is the transport's matter: the machine hears nothing, or `ClientLeft` once the transport gives it up;
-- a message or upload of epoch and slot that are current: `epoch.receive(...)` or `epoch.accept(...)` when it is taken from
-  the queue, and then `advance(state, Heard(state.step, client))`. Of an earlier epoch or slot: forget it. PeerProtocolError:
+- a message or upload of the current epoch: `epoch.receive(...)` or `epoch.accept(...)` when it is taken from the queue, and
+  then `Heard(state.step, epoch.waiting_for)`. Of an earlier epoch, or TooLate: forget it. Any other PeerProtocolError:
   close that stream and tell `ClientLeft(client, DropReason.PROTOCOL_VIOLATION)`;
 - a failure that a client reports: `ClientFailed(client, slot, reason)` where it stays (its task raised, not finite),
   `ClientWithdrew(client, reason)` where it can't ever take part (import, no data, policy);

@@ -36,6 +36,13 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
+class Skip:
+    """Tell the epoch that a client has no update in the open slot, and stays."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
 class OpenSlot:
     """Log the slot durably, and only then ask the cohort. Answer: StageOpened, TooFew."""
 
@@ -125,4 +132,4 @@ class Finish:
     needed: int = 0
 
 
-Command: TypeAlias = Await | StartEpoch | Drop | OpenSlot | CloseStage | ApplySum | Record | Checkpoint | Publish | KeepBest | Finish
+Command: TypeAlias = Await | StartEpoch | Drop | Skip | OpenSlot | CloseStage | ApplySum | Record | Checkpoint | Publish | KeepBest | Finish

@@ -51,10 +51,10 @@ class StageOpened:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A client's answer in this stage was verified; in training: its whole upload is in the sum."""
+    """An answer in this stage was verified (in training: a whole upload is in the sum); `waiting_for` are still missing."""
 
     step: int
-    client: int
+    waiting_for: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class SumOpened:
 
 @dataclass(frozen=True, slots=True)
 class TooFew:
-    """A stage of the epoch or slot ended with fewer clients than its protocol needs; nothing was opened."""
+    """A stage of the epoch or slot ended with fewer honest clients than its protocol needs; nothing was opened."""
 
     step: int
     came: int

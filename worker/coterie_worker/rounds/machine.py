@@ -117,11 +117,15 @@ def _withdrew(state: State, event: on.ClientWithdrew) -> Transition:
 def _failed(state: State, event: on.ClientFailed) -> Transition:
     if state.phase is not Phase.TRAINING or event.slot != state.slot:
         return state, ()
-    return _settle(_not_waiting_for(_absent(state, event.client, event.reason), event.client), ())
+    if state.waiting is None or event.client not in state.waiting:
+        return state, ()
+    return _settle(_not_waiting_for(_absent(state, event.client, event.reason), event.client), (do.Skip(event.client),))
 
 
 def _heard(state: State, event: on.Heard) -> Transition:
-    return _settle(_not_waiting_for(state, event.client), ()) if event.step == state.step else (state, ())
+    if event.step != state.step or state.waiting is None:
+        return state, ()
+    return _settle(replace(state, waiting=_missing(state, event.waiting_for)), ())
 
 
 def _absent(state: State, client: int, reason: DropReason) -> State:
@@ -149,12 +153,12 @@ def _answered(state: State, answer: on.Answer) -> Transition:
 
 
 def _stage_opened(state: State, answer: on.StageOpened) -> Transition:
-    waiting = answer.waiting_for & state.live
-    seconds = state.rules.reply_seconds
-    if state.phase is Phase.TRAINING:
-        waiting -= state.failed_clients
-        seconds = state.rules.round_seconds
-    return _settle(replace(state, waiting=waiting), (do.Await(state.step, seconds),))
+    seconds = state.rules.round_seconds if state.phase is Phase.TRAINING else state.rules.reply_seconds
+    return _settle(replace(state, waiting=_missing(state, answer.waiting_for)), (do.Await(state.step, seconds),))
+
+
+def _missing(state: State, waiting_for: frozenset[int]) -> frozenset[int]:
+    return (waiting_for & state.live) - (state.failed_clients if state.phase is Phase.TRAINING else frozenset())
 
 
 def _settle(state: State, before: Iterable[do.Command]) -> Transition:
