@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 FROM_AGGREGATOR: Final = frozenset({"control", "vector_begin", "chunk", "vector_end", "finished"})
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 5.0
+GOODBYE_SECONDS: Final = 2.0
 Incoming: TypeAlias = Message | Reset
 
 
@@ -176,6 +177,7 @@ class Connection:
         writer = asyncio.create_task(self._write(call))
         try:
             await self._read(call)
+            await self._say_goodbye(call)
         except FrameRefused:
             self._session = b""  # what the aggregator sends next can't be trusted to fit: begin anew
             raise
@@ -197,7 +199,15 @@ class Connection:
             elif body is not None and (message := await self._receiver.take(frame, self._sender)) is not None:
                 self.is_finished = isinstance(message, Finished)
                 self._incoming.put_nowait(message)
-        await call.write(pb.Frame(ack=self._receiver.received))
+
+    async def _say_goodbye(self, call: Any) -> None:
+        """Let the acknowledgment of Finished arrive before the stream ends."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._sender.idle()
+                await call.done_writing()
+                while await call.read() is not END_OF_STREAM:
+                    pass
 
     async def _write(self, call: Any) -> None:
         async with aclosing(self._sender.frames()) as frames:  # type: ignore[type-var]

@@ -47,6 +47,7 @@ class Sender:
         self._answers: deque[pb.Frame] = deque()
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
+        self._idle = asyncio.Event()
         self._grants: asyncio.Queue[bool] = asyncio.Queue()
 
     def post(self, message: Message) -> None:
@@ -54,12 +55,14 @@ class Sender:
         if len(self._kept) >= self._limits.queued_messages:
             raise LinkFull(f"{len(self._kept)} messages wait for an acknowledgment, at most {self._limits.queued_messages} may")
         self._kept.append(message)
+        self._idle.clear()
         self._settled.clear()
         self._wake.set()
 
     def answer(self, frame: pb.Frame) -> None:
         """Send a frame that is no message: an acknowledgment, a grant."""
         self._answers.append(frame)
+        self._idle.clear()
         self._wake.set()
 
     def grant(self, is_accepted: bool) -> None:
@@ -91,6 +94,10 @@ class Sender:
         if self._kept:
             await self._settled.wait()
 
+    async def idle(self) -> None:
+        """Wait until everything has been written."""
+        await self._idle.wait()
+
     async def frames(self) -> AsyncIterator[pb.Frame]:
         """What to write to the stream, for ever."""
         while True:
@@ -101,6 +108,7 @@ class Sender:
                 async for frame in self._message(self._kept[self._sent - self._acknowledged]):
                     yield frame
             elif not self._answers:
+                self._idle.set()
                 await self._wake.wait()
 
     async def _message(self, message: Message) -> AsyncIterator[pb.Frame]:
