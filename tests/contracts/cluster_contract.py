@@ -16,6 +16,7 @@ from coterie_api.names import API_VERSION
 from coterie_operator.cluster import (
     CONFIG_MAP,
     FEDERATED_DATASET,
+    FEDERATED_JOB,
     NAMESPACE,
     POD,
     SECRET,
@@ -59,7 +60,21 @@ def dataset(namespace: str, name: str = "visits", **metadata: object) -> Object:
         "spec": {
             "source": {"persistentVolumeClaim": {"claimName": "visits"}},
             "grants": [{"jobs": {"namespaces": ["research"]}, "images": ["registry.example/train:1"]}],
-            "identity": {"publicKey": "A" * 43 + "=", "secretName": "coterie-identity"},
+            "identity": {"publicKey": "A" * 42 + "A=", "secretName": "coterie-identity"},
+        },
+    }
+
+
+def federated_job(namespace: str, name: str = "digits", **metadata: object) -> Object:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "FederatedJob",
+        "metadata": {"name": name, "namespace": namespace, **metadata},
+        "spec": {
+            "rounds": 3,
+            "task": {"entrypoint": "digits_task:Digits"},
+            "participants": {"datasets": [{"namespace": f"tenant-{letter}", "name": "visits"} for letter in "abc"]},
+            "privacy": {"mode": "None"},
         },
     }
 
@@ -279,6 +294,21 @@ class ClusterContract:
 
         with pytest.raises(Invalid, match="declaredRecords"):
             await cluster.create(FEDERATED_DATASET, broken)
+
+    async def test_unknown_fields_are_dropped_and_defaults_are_filled_in(self, cluster: Cluster, namespace: str) -> None:
+        given = dataset(namespace)
+        given["spec"]["nonsense"] = 1
+        stored = await cluster.create(FEDERATED_DATASET, given)
+
+        assert "nonsense" not in stored["spec"]
+        assert stored["spec"]["requirements"]["secureAggregation"] is True
+
+    async def test_an_immutable_field_of_ours_can_not_be_changed(self, cluster: Cluster, namespace: str) -> None:
+        await cluster.create(FEDERATED_JOB, federated_job(namespace))
+
+        with pytest.raises(Invalid, match="rounds"):
+            await cluster.patch(FEDERATED_JOB, namespace, "digits", {"spec": {"rounds": 9}})
+        assert (await cluster.patch(FEDERATED_JOB, namespace, "digits", {"spec": {"suspend": True}}))["spec"]["suspend"] is True
 
     async def test_a_new_pod_is_pending(self, cluster: Cluster, namespace: str) -> None:
         created = await cluster.create(POD, {**pod(namespace), "status": {"phase": "Succeeded"}})

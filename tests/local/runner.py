@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coterie_operator.cluster import CLAIM, NAMESPACE, POD, Cluster, NotFound, Object
+from coterie_operator.local.batch import BatchController
+from coterie_operator.local.batchrules import Retry
 from coterie_operator.local.kubelet import OURS, ProcessKubelet
 from coterie_operator.local.memory import MemoryCluster
 from coterie_operator.local.podrun import Backoff, Node
@@ -85,12 +87,14 @@ async def rig(folder: Path, **node: Any) -> AsyncIterator[Rig]:
 
     options = {"backoff": Backoff(0.02, 0.1), **node}
     kubelet = ProcessKubelet(Node(cluster, Processes(), folder / "logs", **options), folder / "kubelet", claims)
-    task = asyncio.create_task(kubelet.run())
+    batch = BatchController(cluster, Retry(0.02, 0.1))
+    tasks = [asyncio.create_task(part.run()) for part in (kubelet, batch)]
     try:
         yield Rig(cluster, kubelet, folder)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def container(script: str, name: str = "main", **more: Any) -> Object:

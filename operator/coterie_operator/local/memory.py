@@ -38,7 +38,7 @@ from coterie_operator.local.admission import (
 from coterie_operator.local.collect import contents, ending_namespaces, is_going, orphans
 from coterie_operator.local.merge import merge
 from coterie_operator.local.quota import refuse_over_quota
-from coterie_operator.local.schema import admit
+from coterie_operator.local.schema import admit, refuse_spec_changes
 from coterie_operator.local.store import HISTORY, Key, Selection, Store, key_of
 from coterie_operator.local.times import stamp, utc_now
 
@@ -137,6 +137,7 @@ class MemoryCluster:
         _restore(before["metadata"], after.setdefault("metadata", {}), _SERVER_OWNED)
         after = admit(kind, after)
         refuse_changes(kind, before, after)
+        refuse_spec_changes(kind, before, after)
         refuse_bad_metadata(kind, after)
         _refuse_new_finalizers(kind, before, after)
         if kind in HAS_GENERATION and before.get("spec") != after.get("spec"):

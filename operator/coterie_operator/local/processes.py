@@ -98,7 +98,11 @@ class Processes:
         with contextlib.suppress(ConnectionError):
             while line := await reader.readline():
                 self._hear(json.loads(line))
+        if self._writer is not None:
+            self._writer.close()
         self._writer = None
+        if self._server is not None:
+            await asyncio.to_thread(self._server.wait)  # it has closed the socket: it is ending or dead
         for process in tuple(self._running.values()):
             if process.pid:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -126,8 +130,6 @@ class Processes:
 
     async def close(self) -> None:
         """End every process and the spawner, and wait until they are gone."""
-        if self._writer is None or self._server is None or self._reader is None:
-            return
-        self._writer.close()
-        await self._reader
-        await asyncio.to_thread(self._server.wait)
+        if self._writer is not None and self._reader is not None:
+            self._writer.write_eof()
+            await self._reader
