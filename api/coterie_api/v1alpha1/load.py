@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -76,16 +76,17 @@ class Document:
         return Finding(self.file, line_of(self.root, error.field), self.title, error)
 
 
-def validate_files(paths: Iterable[str | Path]) -> Report:
+def validate_files(paths: Iterable[str | Path], complete: Callable[[Any], Any] = lambda obj: obj) -> Report:
     """Return the objects in files, and in the YAML files of folders, with all that is wrong or doubtful about them.
 
-    Objects of other API groups are passed over: they are the API server's to judge. Never raises for what a file holds.
+    `complete` may add to each document before it is judged, as embedded mode does with keys of its own. Objects of other API
+    groups are passed over: they are the API server's to judge. Never raises for what a file holds.
     """
     report = Report()
     documents: list[Document] = []
     for path in _files(paths):
         try:
-            documents += read_documents(path)
+            documents += [replace(document, obj=complete(document.obj)) for document in read_documents(path)]
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             report = replace(report, errors=(*report.errors, _unreadable(path, error)))
     for document in documents:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OBJECTS = yaml.safe_load((Path(__file__).parent / "objects.yaml").read_text())
 

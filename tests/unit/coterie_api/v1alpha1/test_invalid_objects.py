@@ -68,7 +68,9 @@ def test_the_schema_refuses_exactly_what_the_table_says(invalid: tuple[str, dict
     assert validator.is_valid(manifest(kind, case["set"])) == (case["by"] not in SEEN_BY_STRUCTURE)
 
 
-def test_a_field_that_the_api_server_prunes_is_passed_over_when_reading_from_there(manifest: Manifest, pruned: list[tuple[str, dict[str, Any]]]) -> None:
+def test_a_field_that_the_api_server_prunes_is_passed_over_when_reading_from_there(
+    manifest: Manifest, pruned: list[tuple[str, dict[str, Any]]]
+) -> None:
     for kind, case in pruned:
         value = parse(KINDS[kind], manifest(kind, case["set"]), "", strict=False)
 

@@ -1,0 +1,229 @@
+"""Reading manifests from files: what is found, and how faults are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from coterie_api.v1alpha1.load import Report, validate_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Manifest = Callable[..., dict[str, Any]]
+JOB = """\
+apiVersion: coterie.dev/v1alpha1
+kind: FederatedJob
+metadata:
+  name: digits
+  namespace: research
+spec:
+  rounds: 3
+  task: {entrypoint: "digits:Digits", parameters: {rate: 1e-5, when: 2027-01-01}}
+  participants:
+    datasets:
+    - {namespace: a, name: x}
+    - {namespace: b, name: x}
+    - namespace: c
+      name: x
+    - {namespace: d, name: x}
+  privacy: {mode: None}
+"""
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Callable[..., Report]:
+    def judge(*texts: str) -> Report:
+        paths = []
+        for index, text in enumerate(texts):
+            paths.append(tmp_path / f"{index}.yaml")
+            paths[-1].write_text(text)
+        return validate_files(paths)
+
+    return judge
+
+
+def told(found: Report) -> list[str]:
+    return [
+        str(finding).split("/")[-1] if finding.object == "" else str(finding)[str(finding).rindex(".yaml:") + 1 :]
+        for finding in found.errors
+    ]
+
+
+def test_a_valid_job_is_read_without_a_word(report: Callable[..., Report]) -> None:
+    found = report(JOB)
+
+    assert (found.errors, found.warnings, found.is_valid) == ((), (), True)
+    assert found.jobs[0].metadata.name == "digits"
+
+
+def test_numbers_and_times_are_read_as_kubectl_reads_them(report: Callable[..., Report]) -> None:
+    assert report(JOB).jobs[0].spec.task.parameters == {"rate": 1e-5, "when": "2027-01-01"}
+
+
+def test_objects_of_other_groups_are_passed_on_as_they_stand(report: Callable[..., Report]) -> None:
+    found = report("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\n" + JOB)
+
+    assert found.others == ({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}},)
+    assert len(found.jobs) == 1
+
+
+def test_an_object_without_a_namespace_is_in_the_default_one(report: Callable[..., Report]) -> None:
+    assert report(JOB.replace("  namespace: research\n", "")).jobs[0].metadata.namespace == "default"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("rounds: 3", "rounds: 0", "yaml:7: FederatedJob research/digits: spec.rounds: found 0, allowed: a whole number from 1 to 100000"),
+        (
+            "rounds: 3",
+            "round: 3",
+            "yaml:6: FederatedJob research/digits: spec.rounds: found nothing, allowed: a whole number from 1 to 100000",
+        ),
+        (
+            "mode: None",
+            "mode: none",
+            'yaml:16: FederatedJob research/digits: spec.privacy.mode: found "none", allowed: '
+            "one of None, RecordLocal, RecordDistributed, Client",
+        ),
+        ("namespace: c", "namespace: b", None),
+        ("name: digits", "name: Digits", None),
+        (
+            "kind: FederatedJob",
+            "kind: FederatedJobs",
+            'yaml:2: FederatedJobs research/digits: kind: found "FederatedJobs", allowed: did you mean FederatedJob?',
+        ),
+        (
+            "dev/v1alpha1",
+            "dev/v1",
+            'yaml:1: FederatedJob research/digits: apiVersion: found "coterie.dev/v1", allowed: coterie.dev/v1alpha1',
+        ),
+        (
+            "coterie.dev/v1alpha1",
+            "kubeflow.org/v1",
+            'yaml:1: FederatedJob research/digits: apiVersion: found "kubeflow.org/v1", allowed: coterie.dev/v1alpha1',
+        ),
+        ("kind: FederatedJob\n", "", None),
+        ("rounds: 3", "rounds: 3\n  rounds: 4", None),
+        ("rounds: 3", "rounds: 3\n  task: {}", None),
+        ("rounds: 3", "rounds: [", None),
+        ("rounds: 3", "rounds: !!python/object:os.system 3", None),
+        ("rounds: 3", "rounds: 3\n  ? [a, b]\n  : 1", None),
+    ],
+)
+def test_a_fault_is_told_with_line_object_field_found_and_allowed(
+    report: Callable[..., Report], before: str, after: str, expected: str | None
+) -> None:
+    found = report(JOB.replace(before, after))
+
+    assert not found.is_valid
+    assert expected is None or expected in told(found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- 1\n",
+        "just text\n",
+        "3\n",
+        "\x00",
+        "a: b: c\n",
+        "{apiVersion: 1, kind: 2}\n",
+        "[" * 3000,
+        "&a [*a]\n",
+        "a: &a {b: *a}\n",
+        "a: " + "9" * 5000,
+    ],
+)
+def test_no_file_is_so_odd_that_it_raises(report: Callable[..., Report], text: str) -> None:
+    assert not report(text).is_valid
+
+
+def test_an_object_that_holds_itself_is_refused(report: Callable[..., Report]) -> None:
+    found = report(JOB.replace("parameters: {rate: 1e-5, when: 2027-01-01}", "parameters: &p {again: *p}"))
+
+    assert [finding.error.field for finding in found.errors] == ["spec.task.parameters"]
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00\x01")
+
+    assert len(validate_files([tmp_path / "a.yaml"]).errors) == 1
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    found = validate_files([tmp_path / "none.yaml"])
+
+    assert [finding.line for finding in found.errors] == [0]
+    assert "No such file" in str(found.errors[0])
+
+
+def test_a_folder_is_read_file_by_file_in_order(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text(JOB.replace("name: digits", "name: second"))
+    (tmp_path / "a.yml").write_text(JOB.replace("name: digits", "name: first"))
+    (tmp_path / "readme.txt").write_text("not a manifest")
+
+    assert [job.metadata.name for job in validate_files([tmp_path]).jobs] == ["first", "second"]
+
+
+def test_an_empty_file_holds_nothing_and_is_no_fault(report: Callable[..., Report]) -> None:
+    assert report("", "---\n---\n") == Report()
+
+
+def test_two_objects_of_one_name_are_refused(report: Callable[..., Report]) -> None:
+    found = report(JOB, JOB)
+
+    assert [finding.error.field for finding in found.errors] == ["metadata.name"]
+    assert "0.yaml:1" in found.errors[0].error.allowed
+
+
+def test_a_data_set_that_does_not_grant_the_job_is_doubtful(report: Callable[..., Report], manifest: Manifest) -> None:
+    data = manifest("FederatedDataset", {"metadata.name": "x", "metadata.namespace": "c"})
+    data["spec"]["grants"][0]["jobs"]["namespaces"] = ["elsewhere"]
+
+    found = report(JOB, yaml.safe_dump(data))
+
+    assert [finding.line for finding in found.warnings] == [13]
+    assert "c/x, which does not grant the namespace research" in str(found.warnings[0])
+
+
+def test_a_data_set_that_grants_the_job_is_not(report: Callable[..., Report], manifest: Manifest) -> None:
+    assert report(JOB, yaml.safe_dump(manifest("FederatedDataset", {"metadata.name": "x", "metadata.namespace": "c"}))).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"spec.participants.datasets": [{"namespace": name, "name": "x"} for name in "abc"]}, "spec.participants"),
+        ({"spec.secureAggregation": {"protocol": "None"}}, "spec.secureAggregation.protocol"),
+        ({"spec.activeDeadlineSeconds": 5}, "spec.activeDeadlineSeconds"),
+    ],
+)
+def test_what_is_allowed_but_hardly_meant_is_a_warning(
+    report: Callable[..., Report], manifest: Manifest, changes: dict[str, Any], field: str
+) -> None:
+    found = report(yaml.safe_dump(manifest("FederatedJob", changes)))
+
+    assert found.is_valid
+    assert [finding.error.field for finding in found.warnings] == [field]
+
+
+@pytest.mark.parametrize(
+    ("images", "field"), [(["registry.example/train:latest"], "spec.grants[0].images"), (["*"], "spec.grants[0].images")]
+)
+def test_a_grant_that_others_can_move_to_new_code_is_a_warning(
+    report: Callable[..., Report], manifest: Manifest, images: list[str], field: str
+) -> None:
+    found = report(yaml.safe_dump(manifest("FederatedDataset", {"spec.grants": [{"jobs": {"namespaces": ["a"]}, "images": images}]})))
+
+    assert (found.is_valid, [finding.error.field for finding in found.warnings]) == (True, [field])
+
+
+def test_a_data_set_without_grants_is_a_warning(report: Callable[..., Report], manifest: Manifest) -> None:
+    assert [finding.error.field for finding in report(yaml.safe_dump(manifest("FederatedDataset", {"spec.grants": None}))).warnings] == [
+        "spec.grants"
+    ]
