@@ -82,8 +82,8 @@ def _check(state: State, event: on.Event) -> None:
         raise UnexpectedEvent(f"{type(event).__name__}: client is {client}, must be from 0 to {state.rules.roster - 1}")
     if step > state.step:
         raise UnexpectedEvent(f"{type(event).__name__}: step is {step}, the newest given out is {state.step}")
-    if isinstance(event, on.Evaluated) and event.version > state.rounds_done:
-        raise UnexpectedEvent(f"Evaluated: version is {event.version}, the newest model is {state.rounds_done}")
+    if isinstance(event, on.Evaluated) and not 1 <= event.version <= state.rounds_done:
+        raise UnexpectedEvent(f"Evaluated: version is {event.version}, must be from 1 to {state.rounds_done}, the newest model")
 
 
 # Clients come and go.
