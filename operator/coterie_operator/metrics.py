@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-STATES = ("Pending", "Running", "Suspended", "Succeeded", "Failed")
+from coterie_api.v1alpha1.types import JobState
+
 BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 
 
@@ -24,8 +25,8 @@ class OperatorMetrics:
         )
         self.writes = Counter("coterie_writes_total", "Writes to the API, by kind of action.", ["action"], registry=self.registry)
         self.is_leader = Gauge("coterie_leader", "1 if this replica acts, 0 if it stands by.", registry=self.registry)
-        for state in STATES:
-            self._jobs.labels(state).set(0)
+        for state in JobState:
+            self._jobs.labels(state.value).set(0)
 
     def saw(self, key: tuple[str, str], state: str) -> None:
         """Count a job under its present state."""

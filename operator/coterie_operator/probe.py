@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import ssl
 import tempfile
 from pathlib import Path
@@ -18,11 +19,15 @@ from coterie_api.names import PORT_STATUS
 from coterie_api.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from coterie_operator.pki import Issued
 
 LOG = logging.getLogger(__name__)
 MAX_STATUS_BYTES = 256 * 1024
 KEEPALIVE_SECONDS = 75.0
+AGGREGATORS_PER_SECOND = 50
+UNREAD_SECONDS = 1.0
 
 
 class Probe(Protocol):
@@ -96,3 +101,37 @@ def _read(status: int, body: bytes, server_name: str) -> Progress | None:
     except (ValueError, InvalidObject) as error:
         LOG.warning("status of %s does not parse: %s", server_name, error)
         return None
+
+
+class PacedProbe:
+    """Asks each aggregator no more often than its interval allows, and answers with what it said last in between.
+
+    An aggregator that could not be read is asked again after at most a second: it is starting, and people wait for it.
+    """
+
+    def __init__(self, probe: Probe, clock: Callable[[], float], least_seconds: float) -> None:
+        self._probe = probe
+        self._clock = clock
+        self._least = least_seconds
+        self._read: dict[str, tuple[float, Progress | None]] = {}
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two readings of one aggregator: the least, or a fiftieth of a second for each that runs."""
+        return max(self._least, len(self._read) / AGGREGATORS_PER_SECOND)
+
+    async def status(self, host: str, server_name: str) -> Progress | None:
+        at, progress = self._read.get(server_name, (-math.inf, None))
+        wait = self.interval if progress is not None else min(self.interval, UNREAD_SECONDS)
+        if self._clock() - at < wait:
+            return progress
+        progress = await self._probe.status(host, server_name)
+        self._read[server_name] = (self._clock(), progress)
+        return progress
+
+    def forget(self, server_name: str) -> None:
+        """Stop counting an aggregator that has ended."""
+        self._read.pop(server_name, None)
+
+    async def close(self) -> None:
+        await self._probe.close()

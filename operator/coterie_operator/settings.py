@@ -89,6 +89,9 @@ class Settings:
     assembly_retry_seconds: float = 30.0
     """Least wait before a job that found no quorum assembles again; up to as much again is added as jitter, derived from its uid."""
 
+    coalesce_seconds: float = 0.05
+    """How long a change waits for others of the same job, so that a burst of events is one pass."""
+
     retry_seconds: float = 1.0
     """Wait after a failed pass over one job; it doubles with each failure in a row."""
 

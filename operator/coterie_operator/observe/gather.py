@@ -1,0 +1,198 @@
+"""One gathering of the world for one job."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from coterie_api.errors import FieldError, InvalidObject
+from coterie_api.fields import parse
+from coterie_api.podconfig import Role
+from coterie_api.progress import Progress
+from coterie_api.v1alpha1.types import FederatedDataset, FederatedJob, FederatedJobSpec, FederatedJobStatus, ObjectMeta
+from coterie_api.v1alpha1.validate import validate_job
+from coterie_operator.cluster import (
+    BATCH_JOB,
+    CLAIM,
+    CONFIG_MAP,
+    FEDERATED_DATASET,
+    FEDERATED_JOB,
+    NAMESPACE,
+    NETWORK_POLICY,
+    POD,
+    SERVICE,
+    Cluster,
+    Forbidden,
+    Kind,
+    NotFound,
+    Object,
+)
+from coterie_operator.core.observed import Job, NamespaceState, Observed, Trouble
+from coterie_operator.manifests.aggregator import aggregator_name
+from coterie_operator.manifests.naming import DatasetKey, child_name, find_labels, service_dns
+from coterie_operator.observe.children import children
+from coterie_operator.observe.references import worth_reading, worth_visiting
+from coterie_operator.observe.words import hold_all
+from coterie_operator.settings import Settings
+
+if TYPE_CHECKING:
+    from coterie_operator.core.children import Children
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+IN_FLIGHT = 16  # requests of one gathering at one time
+TENANT_KINDS = (BATCH_JOB, POD, CONFIG_MAP, NETWORK_POLICY)
+JOB_KINDS = (*TENANT_KINDS, SERVICE, CLAIM)
+
+ReadProgress = Callable[[str, str], Awaitable[Progress | None]]  # address of the aggregator's pod, name to verify
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """What every gathering needs beside the job's key."""
+
+    cluster: Cluster
+    settings: Settings
+    authority: str  # certificate, PEM
+    read_progress: ReadProgress
+    now: datetime
+    troubles: tuple[Trouble, ...] = ()
+    probe_seconds: float = 10.0
+    namespaces: tuple[str, ...] = ()  # where to look for children of a job that is gone
+
+
+async def observe(context: Gathering, namespace: str, name: str) -> Observed:
+    """Return the world as far as one job is concerned.
+
+    Raises:
+        Unavailable: the API can't be asked; the pass is to be repeated. A namespace without access is an observation.
+    """
+    job = await _job(context.cluster, namespace, name)
+    datasets = await _datasets(context.cluster, worth_reading(job)) if job is not None else {}
+    visits = worth_visiting(job, datasets) if job is not None else tuple(dict.fromkeys([namespace, *context.namespaces]))
+    found = await _in_turn([_visit(context.cluster, visit, namespace, name) for visit in visits])
+    there = children(obj for visit in found for obj in visit[1])
+    return Observed(
+        now=context.now,
+        settings=context.settings,
+        job=job,
+        datasets=datasets,
+        namespaces={visit: state for visit, (state, _) in zip(visits, found, strict=True)},
+        children=there,
+        progress=await _progress(context, job, there),
+        authority=context.authority,
+        troubles=context.troubles,
+        probe_seconds=context.probe_seconds,
+    )
+
+
+async def _job(cluster: Cluster, namespace: str, name: str) -> Job | None:
+    try:
+        raw = await cluster.get(FEDERATED_JOB, namespace, name)
+    except NotFound:
+        return None
+    return read_job(raw)
+
+
+def read_job(raw: Object) -> Job:
+    """Return the job of an object; what does not parse in its spec is kept as errors, since the job must be told so."""
+    metadata = parse(ObjectMeta, raw["metadata"], "metadata", strict=False)
+    status = _lenient(FederatedJobStatus, raw.get("status"))
+    try:
+        whole = parse(FederatedJob, {**raw, "status": {}}, "", strict=False)
+    except InvalidObject as invalid:
+        return Job(metadata, _lenient_spec(raw), status, invalid.errors)
+    return Job(metadata, whole.spec, status, _errors(whole))
+
+
+def _errors(job: FederatedJob) -> tuple[FieldError, ...]:
+    return tuple(validate_job(job))
+
+
+def _lenient(cls: type[FederatedJobStatus], raw: Any) -> FederatedJobStatus:
+    """Return the status; one that does not parse was not written by us, and is written anew from what is observed."""
+    try:
+        return parse(cls, raw or {}, "status", strict=False)
+    except InvalidObject as invalid:
+        LOG.warning("a status does not parse and is made anew: %s", invalid)
+        return cls()
+
+
+def _lenient_spec(raw: Object) -> FederatedJobSpec | None:
+    try:
+        return parse(FederatedJobSpec, raw.get("spec") or {}, "spec", strict=False)
+    except InvalidObject:
+        return None
+
+
+async def _datasets(cluster: Cluster, keys: tuple[DatasetKey, ...]) -> dict[DatasetKey, FederatedDataset]:
+    found = await _in_turn([_dataset(cluster, key) for key in keys])
+    return {key: dataset for key, dataset in zip(keys, found, strict=True) if dataset is not None}
+
+
+async def _dataset(cluster: Cluster, key: DatasetKey) -> FederatedDataset | None:
+    try:
+        return parse(FederatedDataset, await cluster.get(FEDERATED_DATASET, key.namespace, key.name), "", strict=False)
+    except NotFound:
+        return None
+    except InvalidObject as invalid:
+        # It reads as absent: consent that can't be read is no consent.
+        LOG.warning("FederatedDataset %s does not parse and counts as absent: %s", key, invalid)
+        return None
+
+
+async def _visit(cluster: Cluster, visit: str, namespace: str, name: str) -> tuple[NamespaceState, list[Object]]:
+    """Return a namespace's state, and the children of jobs of that name in it."""
+    try:
+        state = await _state(cluster, visit)
+        if state is NamespaceState.ABSENT:
+            return state, []
+        kinds = JOB_KINDS if visit == namespace else TENANT_KINDS
+        lists = await asyncio.gather(*(_list(cluster, kind, visit, find_labels(namespace, name)) for kind in kinds))
+    except Forbidden as error:
+        LOG.warning("no access to namespace %s: %s", visit, error)
+        return NamespaceState.DENIED, []
+    return state, [obj for found in lists for obj in found]
+
+
+async def _state(cluster: Cluster, name: str) -> NamespaceState:
+    try:
+        raw = await cluster.get(NAMESPACE, "", name)
+    except NotFound:
+        return NamespaceState.ABSENT
+    is_going = "deletionTimestamp" in raw["metadata"] or (raw.get("status") or {}).get("phase") == "Terminating"
+    return NamespaceState.TERMINATING if is_going else NamespaceState.ACTIVE
+
+
+async def _list(cluster: Cluster, kind: Kind, namespace: str, labels: dict[str, str]) -> list[Object]:
+    # Items of a list come without their kind from a real API server.
+    return [{**obj, "kind": kind.kind} for obj in await cluster.list(kind, namespace, labels)]
+
+
+async def _progress(context: Gathering, job: Job | None, there: Children) -> Progress | None:
+    if job is None or job.status.frozen is None:
+        return None
+    present = aggregator_name(job.key, job.status.attempts.assembly)
+    batch = next((batch for batch in there.of(job.key.uid).aggregators() if batch.child.name == present), None)
+    pod = batch.running_pod if batch is not None else None
+    if pod is None:
+        return None
+    server_name = service_dns(child_name(job.key, Role.AGGREGATOR), job.key.namespace)
+    found = await context.read_progress(pod.ip, server_name)
+    return hold_all(found) if found is not None else None
+
+
+async def _in_turn(work: list[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run coroutines, a bounded number at one time; results in order."""
+    gate = asyncio.Semaphore(IN_FLIGHT)
+
+    async def one(coroutine: Coroutine[Any, Any, T]) -> T:
+        async with gate:
+            return await coroutine
+
+    return list(await asyncio.gather(*(one(coroutine) for coroutine in work)))
