@@ -148,7 +148,6 @@ BAD_SECRETS: dict[str, tuple[str, object]] = {
     "may be changed later": ("immutable", None),
     "is said to be mutable": ("immutable", False),
     "has no owner": ("metadata.ownerReferences", None),
-    "looks like the authority in another namespace": ("metadata.name", "coterie-ca"),
 }
 
 
@@ -156,8 +155,6 @@ BAD_SECRETS: dict[str, tuple[str, object]] = {
 async def test_the_operator_creates_no_secret_that(case: str, operator_account: KubeCluster) -> None:
     path, value = BAD_SECRETS[case]
     wanted = variant(CERTIFICATE, path, value)
-    if case.startswith("looks"):
-        wanted["type"] = "Opaque"
     if wanted["type"] == "kubernetes.io/service-account-token":
         wanted["metadata"]["annotations"] = {"kubernetes.io/service-account.name": "default"}
 
@@ -165,15 +162,34 @@ async def test_the_operator_creates_no_secret_that(case: str, operator_account: 
         await operator_account.create(SECRET, wanted)
 
 
-async def test_the_operator_keeps_its_authority_in_its_own_namespace_alone(operator_account: KubeCluster, admin: KubeCluster) -> None:
-    authority = {"metadata": {"name": "coterie-ca", "namespace": OWN}, "type": "Opaque", "data": {}}
-    await operator_account.create(SECRET, authority)
+AUTHORITY: Object = {"metadata": {"name": "coterie-ca", "namespace": OWN}, "type": "coterie.dev/tls", "immutable": True, "data": {}}
+
+
+async def test_the_operator_keeps_its_authority_in_its_own_namespace(operator_account: KubeCluster, admin: KubeCluster) -> None:
+    await operator_account.create(SECRET, AUTHORITY)
     read = await operator_account.get(SECRET, OWN, "coterie-ca")
     await admin.delete(SECRET, OWN, "coterie-ca")
 
-    assert read["type"] == "Opaque"
+    assert read["type"] == "coterie.dev/tls"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("metadata.name", "another"), ("metadata.namespace", JOBS), ("metadata.namespace", TENANT), ("type", "Opaque"), ("immutable", None)],
+)
+async def test_nothing_else_passes_for_the_authority(path: str, value: object, operator_account: KubeCluster) -> None:
     with pytest.raises((Forbidden, Invalid)):
-        await operator_account.create(SECRET, variant(authority, "metadata.name", "another"))
+        await operator_account.create(SECRET, variant(AUTHORITY, path, value))
+
+
+async def test_the_authority_can_be_neither_changed_nor_deleted_by_the_operator(operator_account: KubeCluster, admin: KubeCluster) -> None:
+    await operator_account.create(SECRET, AUTHORITY)
+
+    with pytest.raises(Forbidden):
+        await operator_account.patch(SECRET, OWN, "coterie-ca", {"metadata": {"labels": {"a": "b"}}})
+    with pytest.raises(Forbidden):
+        await operator_account.delete(SECRET, OWN, "coterie-ca")
+    await admin.delete(SECRET, OWN, "coterie-ca")
 
 
 @pytest.mark.parametrize("kind", [BATCH_JOB, POD, CONFIG_MAP, SERVICE, CLAIM, NETWORK_POLICY, EVENT], ids=lambda kind: kind.plural)
