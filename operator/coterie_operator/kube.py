@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import random
 from contextlib import aclosing
 from http import HTTPStatus
@@ -82,13 +83,15 @@ class KubeCluster:
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None = None) -> Self:
-        """Return a cluster with the credentials of `kubeconfig`, or else of the pod that this process runs in."""
+        """Return a cluster with the credentials of `kubeconfig`; None: those of KUBECONFIG, of this pod, or of the user's own file."""
         configuration = Configuration()
         configuration.connection_pool_maxsize = 0  # watches hold theirs for minutes; whoever writes limits itself
-        if kubeconfig is None:
+        where = str(kubeconfig) if kubeconfig is not None else os.environ.get("KUBECONFIG", "")
+        if not where and os.environ.get("KUBERNETES_SERVICE_HOST"):
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
-            await load_kube_config(config_file=str(kubeconfig), client_configuration=configuration, persist_config=False)  # type: ignore[no-untyped-call]
+            file = where or None  # None: the user's own
+            await load_kube_config(config_file=file, client_configuration=configuration, persist_config=False)  # type: ignore[no-untyped-call]
         return cls(ApiClient(configuration))
 
     async def close(self) -> None:

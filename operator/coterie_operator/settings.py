@@ -5,8 +5,10 @@ Nothing here may weaken what a job or a tenant asked for: whatever privacy depen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final, cast, get_type_hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,5 +100,49 @@ class Settings:
     retry_max_seconds: float = 120.0
     """Longest such wait."""
 
+    identity: str = ""
+    """Name of this replica in the election, such as its pod's name; empty: the machine's. A random part is added at each start."""
+
+    listen: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside of the pod
+    """Address of the two ports below."""
+
+    health_port: int = 8080
+    """Port of `/healthz` and `/readyz`."""
+
+    metrics_port: int = 9090
+    """Port of the operator's own `/metrics`."""
+
     workers: int = 4
     """How many jobs are worked on at once."""
+
+
+PREFIX: Final = "COTERIE_"
+OTHERS: Final = frozenset({"COTERIE_ROOT", "COTERIE_THREADS"})  # of workers; they may stand in the same environment
+
+
+def from_environment(variables: Mapping[str, str]) -> Settings:
+    """Return the settings that `COTERIE_<FIELD>` variables give, such as `COTERIE_RESYNC_SECONDS=60`; defaults for the rest.
+
+    Structures are JSON. An empty value is text alone, or None where that is allowed.
+
+    Raises:
+        ValueError: a variable names no setting, or its value is of another type; the message names variable, value and type.
+    """
+    known = {PREFIX + name.upper(): (name, kind) for name, kind in get_type_hints(Settings).items()}
+    given = {name: value for name, value in variables.items() if name.startswith(PREFIX) and name not in OTHERS}
+    if unknown := sorted(given.keys() - known.keys()):
+        raise ValueError(f"{', '.join(unknown)}: no such setting; the settings are {', '.join(sorted(known))}")
+    return Settings(**{known[name][0]: _read(name, value, known[name][1]) for name, value in given.items()})
+
+
+def _read(variable: str, value: str, kind: object) -> Any:
+    try:
+        if kind is ContainerResources:
+            return ContainerResources(**json.loads(value))
+        if kind == int | None:
+            return int(value) if value and value != "null" else None
+        reader: Callable[[str], object] = {str: str, int: int, float: float}[cast("type", kind)]
+        return reader(value)
+    except (ValueError, TypeError) as error:
+        allowed = "JSON with requests and limits" if kind is ContainerResources else getattr(kind, "__name__", str(kind))
+        raise ValueError(f"{variable}={value}: allowed is {allowed}") from error
