@@ -115,7 +115,6 @@ BAD_DATASETS: dict[str, tuple[str, object, str]] = {
     "the source is missing": ("spec.source", None, "spec.source"),
     "there are two sources": ("spec.source.configMap", {"name": "x"}, "exactly one of"),
     "there is no source in the source": ("spec.source", {}, "exactly one of"),
-    "the identity is missing": ("spec.identity", None, "spec.identity"),
     "the public key is no key": ("spec.identity.publicKey", "short", "spec.identity.publicKey"),
     "the records are no number": ("spec.declaredRecords", "many", "spec.declaredRecords"),
     "a grant for no image": ("spec.grants.0.images", None, "spec.grants[0].images"),

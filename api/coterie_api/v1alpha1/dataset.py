@@ -109,12 +109,12 @@ class Identity:
     public_key: Annotated[
         str,
         About(
-            "The public half: 32 bytes, base64.",
-            pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$",
+            "The public half: 32 bytes, base64. Without it the data set takes part in no job.",
+            pattern=r"^([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)?$",
             pattern_says="32 bytes in base64",
             max_length=44,
         ),
-    ]
+    ] = ""
     secret_name: Annotated[Subdomain, About("Secret of this namespace that holds the private half as private.pem.")] = "coterie-identity"  # noqa: S105  (a name, not a secret)
 
 
@@ -166,7 +166,7 @@ class FederatedDatasetSpec:
     """What the data's owner says."""
 
     source: Annotated[Source, About("The data, mounted read-only at /data.")]
-    identity: Annotated[Identity, About("The tenant's key pair.")]
+    identity: Annotated[Identity, About("The tenant's key pair, made by `coterie keygen`.")] = Identity()
     state: Annotated[State | None, About("Volume for the client's own record of used slots; required with a budget.")] = None
     declared_records: Annotated[
         int | None, About("Number of records that the owner makes public, rounded.", minimum=1, maximum=2**53 - 1, format="int64")

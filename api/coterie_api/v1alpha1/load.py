@@ -15,7 +15,7 @@ from coterie_api.errors import FieldError, InvalidObject
 from coterie_api.fields import parse, show
 from coterie_api.names import API_VERSION, GROUP
 from coterie_api.v1alpha1.types import FederatedDataset, FederatedJob
-from coterie_api.v1alpha1.validate import validate_dataset, validate_job, warn_dataset, warn_job
+from coterie_api.v1alpha1.validate import missing_identity, validate_dataset, validate_job, warn_dataset, warn_job
 
 KINDS: Final[dict[str, type[FederatedJob | FederatedDataset]]] = {"FederatedJob": FederatedJob, "FederatedDataset": FederatedDataset}
 SUFFIXES: Final = (".yaml", ".yml", ".json")
@@ -183,7 +183,10 @@ def _add_ours(report: Report, document: Document, cls: type[FederatedJob | Feder
         report = replace(report, jobs=(*report.jobs, value))
         return _with_findings(report, document, validate_job(value), warn_job(value))
     report = replace(report, datasets=(*report.datasets, value))
-    return _with_findings(report, document, validate_dataset(value), warn_dataset(value))
+    # A manifest without a key is no mistake: `coterie run` makes one, and on a cluster the owner adds it.
+    keyless = missing_identity(value)
+    errors = tuple(error for error in validate_dataset(value) if error not in keyless)
+    return _with_findings(report, document, errors, (*keyless, *warn_dataset(value)))
 
 
 def _with_findings(report: Report, document: Document, errors: tuple[FieldError, ...], warnings: tuple[FieldError, ...]) -> Report:

@@ -28,7 +28,14 @@ def validate_job(job: FederatedJob) -> tuple[FieldError, ...]:
 
 def validate_dataset(dataset: FederatedDataset) -> tuple[FieldError, ...]:
     """Return what is wrong with a data set that has parsed; empty if it may take part."""
-    return tuple(_missing_in_dataset(dataset))
+    return (*_missing_in_dataset(dataset), *missing_identity(dataset))
+
+
+def missing_identity(dataset: FederatedDataset) -> tuple[FieldError, ...]:
+    """Return the error of a data set whose owner has not written down a public key yet; embedded mode makes a pair itself."""
+    if dataset.spec.identity.public_key:
+        return ()
+    return (FieldError("spec.identity.publicKey", "nothing", "the public half of a key pair made by `coterie keygen`"),)
 
 
 def warn_job(job: FederatedJob) -> tuple[FieldError, ...]:

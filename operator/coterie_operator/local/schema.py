@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from coterie_api.errors import InvalidObject
 from coterie_api.fields import dump, parse
-from coterie_api.shape import entries
+from coterie_api.v1alpha1.changes import refused_changes
 from coterie_api.v1alpha1.dataset import FederatedDatasetSpec
 from coterie_api.v1alpha1.types import FederatedDataset, FederatedJob, FederatedJobSpec
 from coterie_operator.cluster import FEDERATED_DATASET, FEDERATED_JOB, Kind, Object
@@ -41,6 +41,5 @@ def admit(kind: Kind, obj: Object) -> Object:
 
 def refuse_spec_changes(kind: Kind, before: Object, after: Object) -> None:
     """Raise Invalid if a field changes that our schema calls immutable."""
-    for entry in entries(SPECS[kind]) if kind in SPECS else ():
-        if entry.node.about.immutable and before["spec"].get(entry.key) != after["spec"].get(entry.key):
-            raise invalid(kind, before, f"spec.{entry.key}", f"{entry.key} can't be changed")
+    for error in refused_changes(SPECS[kind], before["spec"], after["spec"]) if kind in SPECS else ():
+        raise invalid(kind, before, error.field, f"{error.field.rpartition('.')[2]} can't be changed")

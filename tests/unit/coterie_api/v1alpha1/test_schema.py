@@ -197,7 +197,7 @@ def test_data_sets_are_unique_by_namespace_and_name() -> None:
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition.plural)
 def test_the_committed_crds_are_fresh(definition: Definition) -> None:
-    copies = [folder / definition.file for folder in (ROOT / "crds", ROOT / "charts" / "coterie" / "crds") if folder.is_dir()]
+    copies = [folder / definition.file for folder in (ROOT / "crds", ROOT / "charts" / "coterie" / "files" / "crds") if folder.is_dir()]
 
     assert ROOT / "crds" / definition.file in copies
     assert {path.name: path.read_text() for path in copies} == {definition.file: render(definition)}, "run `make crds`"
