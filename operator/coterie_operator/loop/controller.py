@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from coterie_api.podconfig import Role
 from coterie_operator.act import Actor, NotLeader, Outcome
 from coterie_operator.cluster import FEDERATED_JOB, ApiError, Cluster, Conflict
+from coterie_operator.core.actions import Emit
 from coterie_operator.core.observed import NamespaceState, Observed, Trouble
 from coterie_operator.core.reconcile import reconcile
 from coterie_operator.core.rules.ttl import is_finished
