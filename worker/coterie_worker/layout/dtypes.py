@@ -44,7 +44,7 @@ def to_bytes(values: Vector, dtype: str) -> memoryview:
     """
     if dtype == "bfloat16":
         return _to_bfloat16(values).view(np.uint8).data
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(values, dtype=_NUMPY[dtype]).view(np.uint8).data
 
 
@@ -52,7 +52,7 @@ def from_bytes(data: memoryview, dtype: str) -> Vector:
     """The flat float32 values of little-endian `data`; exact except from float64, which is rounded."""
     if dtype == "bfloat16":
         return (np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return np.frombuffer(data, dtype=_NUMPY[dtype]).astype(np.float32)
 
 

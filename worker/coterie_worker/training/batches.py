@@ -62,11 +62,13 @@ def batches_of(data: object, collate: Callable[[list[Any]], Any] | None, device:
         EmptyDataError: it has no examples.
         TypeError, ValueError: it is no map-style data set, nor tensors of equal length.
     """
-    tensors = _tensors(data) if collate is None else None
+    tensors = _tensors(data)
     if tensors is not None:
         if len({len(tensor) for tensor in tensors}) > 1:
             raise ValueError(f"load_data returned tensors of lengths {[len(tensor) for tensor in tensors]}, allowed: equal ones")
-        return TensorBatches(tuple(tensor.to(device) for tensor in tensors), _positive(len(tensors[0])))
+        if collate is None:
+            return TensorBatches(tuple(tensor.to(device) for tensor in tensors), _positive(len(tensors[0])))
+        data = TensorDataset(*tensors)
     if isinstance(data, IterableDataset) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         raise TypeError(f"load_data returned a {type(data).__name__}, allowed: tensors, or a data set with __len__ and __getitem__")
     dataset = cast("Dataset[Any]", data)

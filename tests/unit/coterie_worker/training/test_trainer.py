@@ -1,0 +1,402 @@
+"""A client's round, held against loops written out by hand in plain PyTorch."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from coterie_api.progress import DropReason
+from coterie_api.v1alpha1.types import Optimizer, OptimizerName, Precision, Schedule, ScheduleName, Strategy, StrategyName, Training
+from coterie_worker.training import TaskFailure, Trainer, initialize
+from coterie_worker.training.round import round_seed
+
+HEADER = """
+import torch
+from torch import nn
+from coterie_worker.training import Task
+
+class Base(Task):
+    def build_model(self, parameters):
+        return nn.Linear(2, 3)
+
+    def load_data(self, path, split):
+        generator = torch.Generator().manual_seed(5)
+        return torch.randn(20, 2, generator=generator), torch.randint(3, (20,), generator=generator)
+"""
+
+
+def data() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(20, 2, generator=generator), torch.randint(3, (20,), generator=generator)
+
+
+def plain_round(
+    start: np.ndarray, make, *, epochs: int = 1, seed: int = 3, index: int = 0, round_index: int = 0, mu: float = 0.0, rate=None
+) -> np.ndarray:
+    """The same round as a data scientist would write it; the update."""
+    images, targets = data()
+    model = nn.Linear(2, 3)
+    before = torch.from_numpy(start.copy())
+    nn.utils.vector_to_parameters(before.clone(), model.parameters())
+    origin = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = make(model.parameters())
+    peak = optimizer.param_groups[0]["lr"]
+    generator = torch.Generator().manual_seed(round_seed(seed, index, round_index))
+    step = 0
+    for _ in range(epochs):
+        for rows in torch.randperm(20, generator=generator).split(4):
+            if rate is not None:
+                optimizer.param_groups[0]["lr"] = peak * rate(step)
+            loss = functional.cross_entropy(model(images[rows]), targets[rows])
+            loss = loss + mu / 2 * sum(((p - o) ** 2).sum() for p, o in zip(model.parameters(), origin, strict=True))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+    return (nn.utils.parameters_to_vector(model.parameters()).detach() - before).numpy()
+
+
+@pytest.mark.parametrize(
+    ("spec", "make"),
+    [
+        (Optimizer(learning_rate=0.1), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
+        (Optimizer(momentum=0.0, weight_decay=0.1), lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.1)),
+        (Optimizer(nesterov=True), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True)),
+        (Optimizer(OptimizerName.ADAM), lambda p: torch.optim.Adam(p, lr=0.001)),
+        (
+            Optimizer(OptimizerName.ADAM, learning_rate=0.02, beta1=0.5, beta2=0.9, epsilon=1e-3),
+            lambda p: torch.optim.Adam(p, lr=0.02, betas=(0.5, 0.9), eps=1e-3),
+        ),
+        (Optimizer(OptimizerName.ADAMW, weight_decay=0.5), lambda p: torch.optim.AdamW(p, lr=0.001, weight_decay=0.5)),
+    ],
+)
+def test_a_round_is_the_same_steps_as_in_plain_pytorch(trainer_of, line, spec, make):
+    trainer, start = trainer_of(line, Training(local_epochs=2, batch_size=4, optimizer=spec))
+    update = trainer.train(start, 4)
+
+    assert update.examples == 20
+    np.testing.assert_allclose(update.values, plain_round(start, make, epochs=2, round_index=4), rtol=1e-4, atol=1e-6)
+
+
+def test_a_schedule_moves_the_rate_within_the_round(trainer_of, line):
+    training = Training(batch_size=4, optimizer=Optimizer(learning_rate=0.3), schedule=Schedule(ScheduleName.LINEAR))
+    trainer, start = trainer_of(line, training)
+    expected = plain_round(
+        start, lambda p: torch.optim.SGD(p, lr=0.3, momentum=0.9), round_index=5, rate=lambda step: 1 - (5 + step / 5) / 10
+    )
+
+    np.testing.assert_allclose(trainer.train(start, 5).values, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_fedprox_adds_the_gradient_of_its_proximal_term(trainer_of, line):
+    trainer, start = trainer_of(line, strategy=Strategy(StrategyName.FED_PROX, proximal_mu=2.0))
+    expected = plain_round(start, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), mu=2.0)
+    without = plain_round(start, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9))
+
+    update = trainer.train(start, 0).values
+    np.testing.assert_allclose(update, expected, rtol=1e-4, atol=1e-6)
+    assert np.linalg.norm(update) < np.linalg.norm(without)
+
+
+def test_other_strategies_have_no_proximal_term_whatever_mu_says(trainer_of, line):
+    trainer, start = trainer_of(line, strategy=Strategy(proximal_mu=2.0))
+    expected = plain_round(start, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9))
+
+    np.testing.assert_allclose(trainer.train(start, 0).values, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_same_round_gives_the_same_bits_whatever_was_trained_before(trainer_of, line):
+    trainer, start = trainer_of(line)
+    first = trainer.train(start, 2).values
+    trainer.train(start + 1, 7)
+
+    np.testing.assert_array_equal(trainer.train(start, 2).values, first)
+
+
+def test_clients_and_rounds_shuffle_differently(trainer_of, line):
+    trainer, start = trainer_of(line)
+    other, _ = trainer_of(line, index=1)
+    first = trainer.train(start, 0).values
+
+    assert not np.array_equal(first, trainer.train(start, 1).values)
+    assert not np.array_equal(first, other.train(start, 0).values)
+
+
+def test_dropout_is_seeded_by_the_round_and_leaves_the_global_generator_alone(trainer_of, task_module):
+    source = (
+        HEADER
+        + "\nclass Dropping(Base):\n    def build_model(self, parameters):\n        return nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 3))\n"
+    )
+    trainer, start = trainer_of(f"{task_module(source)}:Dropping")
+    torch.manual_seed(11)
+    first = trainer.train(start, 0).values
+    after = torch.rand(1)
+    torch.manual_seed(11)
+
+    assert torch.equal(after, torch.rand(1))
+    torch.manual_seed(12)
+    np.testing.assert_array_equal(trainer.train(start, 0).values, first)
+
+
+@pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16])
+@pytest.mark.parametrize("name", list(OptimizerName))
+def test_low_precision_stays_near_float32_and_gives_float32_updates(trainer_of, line, precision, name):
+    optimizer = Optimizer(name, learning_rate=0.01)
+    exact, start = trainer_of(line, Training(batch_size=4, optimizer=optimizer))
+    trainer, _ = trainer_of(line, Training(batch_size=4, optimizer=optimizer, precision=precision))
+    update, expected = trainer.train(start, 0).values, exact.train(start, 0).values
+
+    assert update.dtype == np.float32
+    assert not np.array_equal(update, expected)
+    np.testing.assert_allclose(update, expected, atol=0.02)
+
+
+def test_training_never_imports_torchs_compiler(tmp_path, line, job_of):
+    job = job_of(line)
+    made = initialize(tmp_path / "root", job)
+    (tmp_path / "layout").write_bytes(made.layout.to_json())
+    (tmp_path / "model").write_bytes(made.model)
+    module, _, _ = line.partition(":")
+    script = f"""
+import sys, pathlib, pickle
+sys.path.insert(0, {str(tmp_path / "code")!r})
+from coterie_worker.layout import Layout, pack
+from coterie_worker.training import Trainer
+from coterie_worker.training.round import Round
+home = pathlib.Path({str(tmp_path)!r})
+job = pickle.loads((home / "job").read_bytes())
+layout, model = Layout.from_json((home / "layout").read_bytes()), (home / "model").read_bytes()
+Trainer(job, home, layout, model, index=0).train(pack(model, layout), 0)
+print("torch._dynamo" in sys.modules, {module!r} in sys.modules)
+"""
+    (tmp_path / "job").write_bytes(pickle.dumps(job))
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert run.stdout.split() == ["False", "True"]
+
+
+BATCH_NORM = (
+    HEADER
+    + """
+class Normed(Base):
+    def build_model(self, parameters):
+        return nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+"""
+)
+
+
+def test_running_statistics_are_part_of_the_update_and_a_batch_of_one_is_left_out(trainer_of, task_module):
+    trainer, start = trainer_of(f"{task_module(BATCH_NORM)}:Normed", Training(batch_size=19))  # 20 = 19 + 1
+    update = trainer.train(start, 0)
+
+    assert np.abs(update.values[-8:]).min() > 0
+
+
+def test_a_client_that_learns_nothing_sends_exactly_zero_though_its_model_is_bfloat16(trainer_of, task_module):
+    source = (
+        HEADER
+        + """
+class Still(Base):
+    def build_model(self, parameters):
+        return nn.Linear(2, 3).to(torch.bfloat16)
+
+    def loss(self, model, batch):
+        return 0.0 * model(batch[0].to(torch.bfloat16)).sum()
+"""
+    )
+    trainer, start = trainer_of(f"{task_module(source)}:Still")
+    master = start + np.float32(1e-4)
+
+    assert not trainer.train(master, 0).values.any()
+
+
+def test_an_optimizer_of_the_tasks_own_takes_the_place_of_the_jobs(trainer_of, task_module):
+    source = (
+        HEADER + "\nclass Own(Base):\n    def optimizer(self, model):\n        return torch.optim.RMSprop(model.parameters(), lr=0.01)\n"
+    )
+    trainer, start = trainer_of(f"{task_module(source)}:Own")
+    expected = plain_round(start, lambda p: torch.optim.RMSprop(p, lr=0.01))
+
+    np.testing.assert_allclose(trainer.train(start, 0).values, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_loop_of_the_tasks_own_takes_the_place_of_ours(trainer_of, task_module):
+    source = (
+        HEADER
+        + """
+class Own(Base):
+    def train_round(self, model, this):
+        with torch.no_grad():
+            for images, targets in this.batches():
+                model.bias.add_(len(targets))
+"""
+    )
+    trainer, start = trainer_of(f"{task_module(source)}:Own")
+
+    np.testing.assert_allclose(trainer.train(start, 0).values, [0] * 6 + [20] * 3, atol=1e-5)
+
+
+def test_a_model_of_buffers_alone_needs_no_optimizer(trainer_of, task_module):
+    source = HEADER + "\nclass Fixed(Base):\n    def build_model(self, parameters):\n        return nn.BatchNorm1d(2, affine=False)\n"
+    trainer, start = trainer_of(f"{task_module(source)}:Fixed")
+
+    assert not trainer.train(start, 0).values.any()
+
+
+FAULTS = (
+    HEADER
+    + """
+class Raises(Base):
+    def loss(self, model, batch):
+        raise ValueError("could not convert string to float: 'Smith, John'")
+
+class NotANumber(Base):
+    def loss(self, model, batch):
+        return super().loss(model, batch) * float("nan")
+
+class Infinite(Base):
+    def train_round(self, model, this):
+        model.bias.data.fill_(float("inf"))
+
+class Reshapes(Base):
+    def train_round(self, model, this):
+        model.bias.data = torch.zeros(4)
+
+class Replaces(Base):
+    def train_round(self, model, this):
+        model.bias = nn.Parameter(torch.zeros(3))
+
+class Grows(Base):
+    def train_round(self, model, this):
+        model.extra = nn.Linear(1, 1)
+
+class Freezes(Base):
+    def train_round(self, model, this):
+        model.bias.requires_grad_(False)
+
+class Exits(Base):
+    def train_round(self, model, this):
+        raise SystemExit("Smith, John")
+
+class Starves(Base):
+    def train_round(self, model, this):
+        torch.empty(2**60, dtype=torch.uint8)
+
+class Eats(Base):
+    def train_round(self, model, this):
+        raise MemoryError("Smith, John")
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Raises", DropReason.TASK_RAISED),
+        ("NotANumber", DropReason.NOT_FINITE),
+        ("Infinite", DropReason.NOT_FINITE),
+        ("Reshapes", DropReason.WRONG_SHAPE),
+        ("Replaces", DropReason.WRONG_SHAPE),
+        ("Grows", DropReason.WRONG_SHAPE),
+        ("Freezes", DropReason.WRONG_SHAPE),
+        ("Exits", DropReason.TASK_RAISED),
+        ("Starves", DropReason.OUT_OF_MEMORY),
+        ("Eats", DropReason.OUT_OF_MEMORY),
+    ],
+)
+def test_a_round_that_goes_wrong_is_a_drop_with_a_reason_and_leaves_no_trace(trainer_of, task_module, name, reason, monkeypatch, capsys):
+    module = task_module(FAULTS)
+    trainer, start = trainer_of(f"{module}:{name}")
+    for _ in range(2):
+        with pytest.raises(TaskFailure) as caught:
+            trainer.train(start, 0)
+        assert caught.value.drop.reason is reason
+        assert caught.value.drop.client == "tenant-a/visits"
+        assert "Smith" not in repr(caught.value.drop) + str(caught.value)
+    fault, base = getattr(sys.modules[module], name), sys.modules[module].Base
+    monkeypatch.setattr(fault, "loss", base.loss)
+    monkeypatch.setattr(fault, "train_round", base.train_round)
+    sound, _ = trainer_of(f"{module}:Base")
+    capsys.readouterr()
+
+    np.testing.assert_array_equal(trainer.train(start, 0).values, sound.train(start, 0).values)
+
+
+@pytest.mark.parametrize("shape", [(8,), (10,), (3, 3), ()])
+def test_parameters_of_another_length_are_refused(trainer_of, line, shape):
+    trainer, _ = trainer_of(line)
+
+    with pytest.raises(TaskFailure) as caught:
+        trainer.train(np.zeros(shape, np.float32), 0)
+    assert caught.value.drop.reason is DropReason.WRONG_SHAPE
+
+
+def test_a_finite_update_whose_sum_overflows_is_not_taken_for_infinite(trainer_of, task_module):
+    source = HEADER + "\nclass Huge(Base):\n    def train_round(self, model, this):\n        model.bias.data.fill_(3e38)\n"
+    trainer, start = trainer_of(f"{task_module(source)}:Huge")
+
+    assert np.isfinite(trainer.train(start, 0).values).all()
+
+
+DATA_FAULTS = (
+    HEADER
+    + """
+class Nothing(Base):
+    def load_data(self, path, split):
+        return torch.empty(0, 2), torch.empty(0, dtype=torch.int64)
+
+class Missing(Base):
+    def load_data(self, path, split):
+        return torch.load(path / "Smith, John.pt")
+
+class Ragged(Base):
+    def load_data(self, path, split):
+        return torch.zeros(3, 2), torch.zeros(2)
+
+class Text(Base):
+    def load_data(self, path, split):
+        return torch.tensor([float("Smith, John")])
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "error_class"),
+    [
+        ("Nothing", DropReason.NO_DATA, "EmptyDataError"),
+        ("Missing", DropReason.NO_DATA, "FileNotFoundError"),
+        ("Ragged", DropReason.TASK_RAISED, "ValueError"),
+        ("Text", DropReason.TASK_RAISED, "ValueError"),
+    ],
+)
+def test_data_that_cannot_be_used_is_told_when_the_client_starts(trainer_of, task_module, name, reason, error_class):
+    with pytest.raises(TaskFailure) as caught:
+        trainer_of(f"{task_module(DATA_FAULTS)}:{name}")
+
+    assert (caught.value.drop.reason, caught.value.drop.error_class) == (reason, error_class)
+    assert "Smith" not in repr(caught.value.drop) + str(caught.value)
+
+
+def test_a_client_whose_code_builds_another_model_than_the_job_is_refused(tmp_path, task_module, job_of):
+    source = HEADER + "\nclass Wide(Base):\n    def build_model(self, parameters):\n        return nn.Linear(2, 4)\n"
+    module = task_module(source)
+    made = initialize(tmp_path / "root", job_of(f"{module}:Base"))
+
+    with pytest.raises(TaskFailure, match="'weight' is a Parameter float32") as caught:
+        Trainer(job_of(f"{module}:Wide"), tmp_path, made.layout, made.model, index=0)
+    assert caught.value.drop.reason is DropReason.WRONG_SHAPE
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "many", "1.5"])
+def test_a_number_of_threads_that_is_none_is_refused(trainer_of, line, monkeypatch, threads):
+    monkeypatch.setenv("COTERIE_THREADS", threads)
+
+    with pytest.raises(ValueError, match="COTERIE_THREADS"):
+        trainer_of(line)
