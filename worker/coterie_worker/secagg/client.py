@@ -159,10 +159,12 @@ class ClientEpoch(ClientSession):
     def _acknowledge(self, message: Delivery) -> tuple[Message, ...]:
         if message.sid != self._sid:
             raise WrongSession("delivery: it is of another session")
+        came = len(message.sealed) + 1
+        if came < self.parameters.min_survivors:
+            raise BelowThreshold(f"shares: of {came} clients, at least {self.parameters.min_survivors} are needed")
         opened, complaints = self._open_delivery(message)
-        if len(opened) + 1 < self.parameters.min_survivors:
-            few = BelowThreshold(f"shares: of {len(opened) + 1} clients, at least {self.parameters.min_survivors} are needed")
-            raise next(iter(complaints.values()), few)
+        if not opened:
+            raise next(iter(complaints.values()))
         assert self._own_shares is not None
         opened[self.index] = self._own_shares.take()
         rows = {dealer: commit(self._sid, dealer, self.index, self._first_slot, plain) for dealer, plain in opened.items()}
