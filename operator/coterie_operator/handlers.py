@@ -1,4 +1,4 @@
-"""The edge of the control plane: what Kopf sees becomes a key in the queue, and nothing more.
+"""One replica of the operator: what Kopf sees becomes a key in the queue, and the elected replica works the queue off.
 
 Only `on.event` is used, for the kinds that are readable everywhere: with it Kopf writes nothing, neither finalizers nor
 annotations, on the leader or on a standby. Every replica watches, so that a standby is warm; only the leader acts.
@@ -6,20 +6,41 @@ annotations, on the leader or on a standby. Every replica watches, so that a sta
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import logging
+import os
+import secrets
+import signal
+import socket
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import kopf
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from coterie_api.names import GROUP, VERSION
+from coterie_operator.act import ensure_authority
+from coterie_operator.cluster import FEDERATED_JOB, ApiError, Unavailable
+from coterie_operator.kube import KubeCluster
+from coterie_operator.leader import Candidate, Elector, GuardedCluster
+from coterie_operator.loop import Controller, Key
+from coterie_operator.pki import Validity, operator_request
+from coterie_operator.probe import HttpsProbe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from coterie_operator.cluster import Object
+    from coterie_operator.settings import Settings
 
-Key = tuple[str, str]  # namespace and name
+LEASE: Final = "coterie-operator"
+EXIT_FAILED: Final = 1
+
+_LOG: Final = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _CONNECT_SECONDS: Final = 5
 _REQUEST_SECONDS: Final = 30
@@ -89,9 +110,7 @@ def registry(index: JobIndex, enqueue: Callable[[Key], None]) -> kopf.OperatorRe
     """Return Kopf's handlers: each event is looked up in `index` and its jobs are enqueued."""
     found = kopf.OperatorRegistry()
 
-    @kopf.on.login(registry=found)
-    def credentials(**parts: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**parts) or kopf.login_with_kubeconfig(**parts)
+    kopf.on.login(registry=found)(_credentials)
 
     @kopf.on.event(GROUP, VERSION, "federatedjobs", registry=found)
     async def job_changed(type: str | None, body: Mapping[str, Any], **_: object) -> None:  # noqa: A002 - Kopf's name for it
@@ -113,6 +132,13 @@ def registry(index: JobIndex, enqueue: Callable[[Key], None]) -> kopf.OperatorRe
             enqueue(key)
 
     return found
+
+
+def _credentials(**parts: Any) -> kopf.ConnectionInfo | None:
+    """Choose as `KubeCluster.connect` does."""
+    if os.environ.get("KUBECONFIG"):
+        return kopf.login_with_kubeconfig(**parts)
+    return kopf.login_with_service_account(**parts) or kopf.login_with_kubeconfig(**parts)
 
 
 def kopf_settings() -> kopf.OperatorSettings:
@@ -142,3 +168,134 @@ class _Patience:
         yield from (0.5, 1, 2, 4, 8)
         while True:
             yield 15
+
+
+def run(settings: Settings) -> int:
+    """Run one replica until a signal ends it; return its exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("kopf").setLevel(logging.WARNING)  # it tells of every event
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    async with await KubeCluster.connect() as cluster:
+        try:
+            replica = await _Replica.prepare(cluster, settings)
+        except (ApiError, ValueError) as error:
+            _LOG.critical("the operator can't start; are the chart's definitions and roles installed? %s: %s", type(error).__name__, error)
+            return EXIT_FAILED
+        return await replica.serve()
+
+
+class _Replica:
+    """What one process runs: Kopf's watches, the election, the controller while it leads, and two small HTTP servers."""
+
+    def __init__(self, settings: Settings, elector: Elector, controller: Controller, ends: datetime) -> None:
+        self._settings = settings
+        self._elector = elector
+        self._controller = controller
+        self._ends = ends
+        self._index = JobIndex()
+        self._stop, self._kopf_ready, self._kopf_stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @classmethod
+    async def prepare(cls, cluster: KubeCluster, settings: Settings) -> _Replica:
+        """Read or make the authority, and list the jobs. Raises ApiError when the cluster isn't set up for the operator."""
+        now = datetime.now(UTC)
+        authority = await _insist(lambda: ensure_authority(cluster, settings, now))
+        identity = authority.issue(operator_request(), now, settings.certificate_days)
+        ends = Validity.of_days(now, settings.certificate_days).renewal
+        name = f"{settings.identity or socket.gethostname()}-{secrets.token_hex(4)}"
+        elector = Elector(cluster, Candidate(settings.namespace, LEASE, name))
+        probe = HttpsProbe(identity, settings.probe_timeout_seconds)
+        guarded = GuardedCluster(cluster, elector)
+        controller = Controller(guarded, probe, settings, authority, is_leader=lambda: elector.seconds_left() > 0)
+        replica = cls(settings, elector, controller, ends)
+        for job in await _insist(lambda: cluster.list(FEDERATED_JOB)):
+            controller.enqueue(replica._index.put(job))
+        return replica
+
+    async def serve(self) -> int:
+        """Work until a signal, until the replica's own certificate is to be renewed by a new process, or until a part of it dies."""
+        servers = [
+            await self._listen(self._settings.health_port, self._health),
+            await self._listen(self._settings.metrics_port, self._metrics),
+        ]
+        leading = asyncio.create_task(self._elector.lead(self._controller.run), name="leading")
+        watching = asyncio.create_task(self._watch(), name="watching")
+        ending = asyncio.create_task(self._until_end(), name="ending")
+        done, _ = await asyncio.wait({leading, watching, ending}, return_when=asyncio.FIRST_COMPLETED)
+        # The order matters: the work stops and hands its lease over, only then Kopf ends, which cancels whatever it finds.
+        leading.cancel()
+        await asyncio.wait({leading})
+        self._kopf_stop.set()
+        await asyncio.wait({watching}, timeout=_EXIT_SECONDS)
+        for server in servers:
+            await server.cleanup()
+        if ending in done:
+            return 0
+        for task in done:
+            _LOG.critical("%s ended, so the replica does", task.get_name(), exc_info=task.exception() if not task.cancelled() else None)
+        return EXIT_FAILED
+
+    async def _watch(self) -> None:
+        existing = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=registry(self._index, self._controller.enqueue),
+            settings=kopf_settings(),
+            clusterwide=True,
+            ready_flag=self._kopf_ready,
+            stop_flag=self._kopf_stop,
+        )
+        self._heed_signals()  # after Kopf, which would end at a signal before the work has
+        await kopf.run_tasks(tasks, ignored=existing)
+
+    async def _until_end(self) -> None:
+        self._heed_signals()
+        left = (self._ends - datetime.now(UTC)).total_seconds()
+        try:
+            await asyncio.wait_for(self._stop.wait(), left)
+        except TimeoutError:
+            _LOG.info("the certificate for reading aggregators is old; a new process makes a new one")
+
+    def _heed_signals(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+
+    async def _listen(self, port: int, routes: Callable[[], list[web.RouteDef]]) -> web.AppRunner:
+        application = web.Application()
+        application.add_routes(routes())
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, self._settings.listen, port).start()
+        return runner
+
+    def _health(self) -> list[web.RouteDef]:
+        async def alive(_: web.Request) -> web.Response:
+            return web.Response(text="ok\n")  # that it answers is the answer: a dead part ends the process
+
+        async def ready(_: web.Request) -> web.Response:
+            if not self._kopf_ready.is_set():
+                return web.Response(status=503, text="not watching yet\n")
+            return web.Response(text="leading\n" if self._elector.seconds_left() > 0 else "standing by\n")
+
+        return [web.get("/healthz", alive), web.get("/readyz", ready)]
+
+    def _metrics(self) -> list[web.RouteDef]:
+        found: CollectorRegistry = self._controller.metrics.registry
+
+        async def metrics(_: web.Request) -> web.Response:
+            return web.Response(body=generate_latest(found), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+        return [web.get("/metrics", metrics)]
+
+
+async def _insist(call: Callable[[], Awaitable[_T]]) -> _T:
+    """Return what a call returns, as soon as the API server can be reached."""
+    for pause in _Patience():
+        try:
+            return await call()
+        except Unavailable as error:
+            _LOG.warning("the API server can't be reached, again in %g s: %s", pause, error)
+            await asyncio.sleep(pause)
+    raise AssertionError("patience has no end")
