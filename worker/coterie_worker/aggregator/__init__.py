@@ -1,1 +1,1 @@
-"""The process that runs a job's rounds."""
+"""The process that runs a job's rounds. No torch."""

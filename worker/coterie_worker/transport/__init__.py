@@ -14,11 +14,13 @@ from coterie_worker.transport.messages import (
     Joined,
     Left,
     Message,
+    Note,
     Received,
     Reset,
     TransportError,
     Vector,
     VectorKind,
+    model_hash,
 )
 from coterie_worker.transport.server import RoundsServer
 from coterie_worker.transport.tls import OPERATOR_URI, ServerCertificate, role_uri
@@ -37,6 +39,7 @@ __all__ = [
     "Left",
     "Limits",
     "Message",
+    "Note",
     "Peer",
     "Received",
     "Reset",
@@ -46,5 +49,6 @@ __all__ = [
     "Vector",
     "VectorKind",
     "control_bytes",
+    "model_hash",
     "role_uri",
 ]

@@ -94,7 +94,14 @@ class Received:
     message: FromClient
 
 
-Event: TypeAlias = Joined | Left | Received
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that the shell tells itself, in order with what clients send."""
+
+    value: object
+
+
+Event: TypeAlias = Joined | Left | Received | Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,12 @@ class Greeting:
         parts = b"".join(hashlib.sha256(words.view(np.uint8).data).digest() for words in (layout, initial))
         vectors = (Vector(VectorKind.LAYOUT, 0, layout), Vector(VectorKind.INITIAL, 0, initial))
         return cls(hashlib.sha256(b"coterie/v1/initial\x00" + parts).digest(), vectors)
+
+
+def model_hash(initial_hash: bytes, version: int, parameters: Words) -> bytes:
+    """What a slot's header names: the initial model (layout and fixed tensors), the version, and the parameters themselves."""
+    digest = hashlib.sha256(parameters.view(np.uint8).data).digest()
+    return hashlib.sha256(b"coterie/v1/model\x00" + initial_hash + version.to_bytes(8, "big") + digest).digest()
 
 
 class TransportError(Exception):

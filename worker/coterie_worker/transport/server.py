@@ -32,6 +32,7 @@ from coterie_worker.transport.messages import (
     Joined,
     Left,
     Message,
+    Note,
     Received,
     Vector,
 )
@@ -101,6 +102,10 @@ class RoundsServer(stubs.RoundsServicer):
         if isinstance(event, Received) and (session := self._sessions.get(event.index)) is not None:
             session.backlog.release()
         return event
+
+    def note(self, value: object) -> None:
+        """Put something of the shell's own among the events."""
+        self._events.put_nowait(Note(value))
 
     @property
     def connected(self) -> frozenset[int]:

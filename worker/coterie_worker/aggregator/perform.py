@@ -1,0 +1,189 @@
+"""Performs what the round machine asks for, one command to its end before the next. It decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from coterie_worker.aggregator.checkpoint import Snapshot
+from coterie_worker.aggregator.publish import capacity
+from coterie_worker.rounds import commands as do
+from coterie_worker.rounds import events as on
+from coterie_worker.rounds import retained
+from coterie_worker.secagg import DealerCheated, PlainServer, ServerEpoch, Stage, TooFewSurvivors
+from coterie_worker.transport import Control
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from coterie_api.podconfig import JobConfig
+    from coterie_worker.aggregator.checkpoint import Checkpoint
+    from coterie_worker.aggregator.history import History
+    from coterie_worker.aggregator.model import Model
+    from coterie_worker.aggregator.publish import Models
+    from coterie_worker.aggregator.slots import SlotLog
+    from coterie_worker.aggregator.tally import Tally
+    from coterie_worker.secagg import Outbox, SessionParameters
+    from coterie_worker.transport import RoundsServer
+
+log = logging.getLogger(__name__)
+PLAIN: Final = "None"
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The aggregator's files in its checkpoint volume."""
+
+    checkpoint: Checkpoint
+    slots: SlotLog
+    history: History
+    models: Models
+
+
+class Performer:
+    """Holds what the machine's commands act upon: the epoch, the model, the files, the streams."""
+
+    def __init__(self, job: JobConfig, parameters: SessionParameters, model: Model, files: Files, server: RoundsServer) -> None:
+        self._job = job
+        self._parameters = parameters
+        self._files = files
+        self._server = server
+        self._timer: asyncio.TimerHandle | None = None
+        self._holds: dict[int, int] = {}  # client -> version that was sent in its session
+        self._norm = 0.0
+        self.model = model
+        self.epoch: ServerEpoch | PlainServer | None = None
+        self.tally: Tally
+        self.has_evaluator = False
+
+    def joined(self, client: int) -> None:
+        """A new session: it holds no parameters."""
+        self._holds.pop(client, None)
+
+    async def __call__(self, command: do.Command) -> on.Answer | None:
+        """Perform one command; Finish is the shell's."""
+        return await self._actions[type(command)](self, command)
+
+    async def _await(self, command: do.Await) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        event = on.DeadlinePassed(command.step)
+        self._timer = asyncio.get_running_loop().call_later(command.seconds, self._server.note, event)
+
+    async def _start_epoch(self, command: do.StartEpoch) -> on.Answer:
+        await asyncio.to_thread(self._files.slots.open_epoch, command.epoch)
+        kind = PlainServer if self._job.aggregation.protocol == PLAIN else ServerEpoch
+        self.epoch = kind(self._parameters, command.epoch, command.first_slot, command.members)
+        self._send(self.epoch.start())
+        log.info("epoch %d: %d clients", command.epoch, len(command.members))
+        return on.StageOpened(command.step, self.epoch.waiting_for)
+
+    async def _open_slot(self, command: do.OpenSlot) -> on.Answer:
+        epoch, model = self._require_epoch(), self.model
+        await asyncio.to_thread(self._files.slots.open_slot, command.slot, command.round_index)
+        deadline = int(1000 * (time.time() + self._job.round_deadline_seconds))
+        try:
+            outbox = epoch.start_slot(command.slot, model.hash, command.cohort, deadline, model.encoding.size)
+        except TooFewSurvivors as error:
+            return on.TooFew(command.step, error.came, error.needed)
+        self._server.gate.open(command.slot)
+        self._send(outbox)
+        for client in sorted(command.cohort):
+            if self._holds.get(client) != model.version:
+                self._server.send(client, model.vector)
+                self._holds[client] = model.version
+        return on.StageOpened(command.step, epoch.waiting_for)
+
+    async def _close_stage(self, command: do.CloseStage) -> on.Answer:
+        epoch, stage = self._require_epoch(), self._require_epoch().stage
+        self._server.gate.close()
+        try:
+            outbox = await asyncio.to_thread(epoch.close) if stage is Stage.UNMASK else epoch.close()
+        except TooFewSurvivors as error:
+            log.warning("%s", error)
+            return on.TooFew(command.step, error.came, error.needed)
+        except DealerCheated as error:
+            log.warning("%s", error)
+            self._server.note(error)
+            return on.TooFew(command.step, len(epoch.live - {error.dealer}), self._parameters.min_survivors)
+        if stage is Stage.INPUT and epoch.frozen is not None:
+            digest = hashlib.sha256(epoch.frozen.to_bytes()).digest()
+            await asyncio.to_thread(self._files.slots.freeze, epoch.frozen.header.slot, digest)
+        self._send(outbox)
+        return self._answer(command, epoch)
+
+    def _answer(self, command: do.CloseStage, epoch: ServerEpoch | PlainServer) -> on.Answer:
+        if epoch.stage is Stage.READY:
+            return on.EpochReady(command.step, epoch.live)
+        if epoch.stage is Stage.DONE and epoch.frozen is not None:
+            return on.SumOpened(command.step, frozenset(epoch.frozen.survivors))
+        return on.StageOpened(command.step, epoch.waiting_for)
+
+    async def _drop(self, command: do.Drop) -> None:
+        if self.epoch is not None:
+            self.epoch.drop(command.client)
+
+    async def _skip(self, command: do.Skip) -> None:
+        self._require_epoch().skip(command.client)
+
+    async def _apply_sum(self, _: do.ApplySum) -> None:
+        moved = await asyncio.to_thread(self.model.apply, self._require_epoch())
+        self._norm, self.tally.clamped = moved.update_norm, moved.clamped
+
+    async def _record(self, command: do.Record) -> None:
+        line = self.tally.round_line(command, self._norm)
+        await asyncio.to_thread(self._files.history.append, line)
+        log.info("round %d: %d of %d clients, %.3f s", line.round, line.survivors, line.cohort, line.seconds)
+
+    async def _checkpoint(self, command: do.Checkpoint) -> None:
+        model = self.model
+        snapshot = Snapshot(
+            job_uid=self._job.job_uid,
+            layout_hash=model.initial.layout.hash.hex(),
+            rounds_done=command.rounds_done,
+            next_slot=command.next_slot,
+            next_epoch=command.next_epoch,
+            parameters=model.parameters,
+            moments=model.moments,
+            selection=command.selection,
+        )
+        await asyncio.to_thread(self._files.checkpoint.save, snapshot)
+
+    async def _publish(self, command: do.Publish) -> None:
+        if self.has_evaluator:
+            await asyncio.to_thread(self._show, command)
+
+    def _show(self, command: do.Publish) -> None:
+        models, room = self._files.models, capacity(self.model.parameters.size, has_evaluator=True)
+        models.publish(command.version, self.model.parameters)
+        models.prune(retained(models.present(), command.version, command.selection, room))
+
+    async def _keep_best(self, command: do.KeepBest) -> None:
+        await asyncio.to_thread(self._files.models.keep, command.version)
+
+    def _require_epoch(self) -> ServerEpoch | PlainServer:
+        if self.epoch is None:
+            raise RuntimeError("the round machine asked for a slot before the first epoch")
+        return self.epoch
+
+    def _send(self, outbox: Outbox) -> None:
+        for client, payload in outbox.items():
+            self._server.send(client, Control(payload))
+
+    _actions: Final[dict[type, Callable[[Performer, Any], Coroutine[Any, Any, on.Answer | None]]]] = {
+        do.Await: _await,
+        do.StartEpoch: _start_epoch,
+        do.OpenSlot: _open_slot,
+        do.CloseStage: _close_stage,
+        do.Drop: _drop,
+        do.Skip: _skip,
+        do.ApplySum: _apply_sum,
+        do.Record: _record,
+        do.Checkpoint: _checkpoint,
+        do.Publish: _publish,
+        do.KeepBest: _keep_best,
+    }
