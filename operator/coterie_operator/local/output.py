@@ -1,0 +1,91 @@
+"""The output folder of a run: who may write into it, what it holds, and that each file in it is whole."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from coterie_operator.local.workspace import BadInput
+
+MODEL: Final = "model.safetensors"
+HISTORY: Final = "history.jsonl"
+RESULT: Final = "result.json"
+REPORT: Final = "report.html"
+LOGS: Final = "logs"
+VOLUMES: Final = "volumes"  # claims that the run fills: checkpoint, state, output
+PODS: Final = ".pods"  # files of pods, keys among them; gone when the run has ended
+LOCK: Final = ".lock"
+OURS: Final = (MODEL, HISTORY, RESULT, REPORT, LOGS, VOLUMES, PODS)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFolder:
+    """An output folder that this process holds the lock of."""
+
+    path: Path
+    lock: int
+
+    @classmethod
+    def take(cls, path: Path, *, overwrite: bool) -> OutputFolder:
+        """Lock the folder, made if need be, and empty it of an earlier run's files if that is allowed.
+
+        Raises:
+          BadInput: it is no folder, another run writes there, or it holds an earlier run and `overwrite` is False.
+        """
+        if path.exists() and not path.is_dir():
+            raise BadInput(f"{path}: is no folder")
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise BadInput(f"{path}: another run writes into this folder now") from None
+        found = [name for name in OURS if (path / name).exists()]
+        if found and not overwrite:
+            os.close(lock)
+            raise BadInput(f"{path}: holds an earlier run ({', '.join(found)}); give --overwrite, or another folder with --output")
+        for name in found:
+            _remove(path / name)
+        return cls(path.resolve(), lock)
+
+    def release(self) -> None:
+        """Remove the files of pods and let go of the lock; the results stay."""
+        _remove(self.path / PODS)
+        (self.path / LOCK).unlink(missing_ok=True)
+        os.close(self.lock)
+
+    def claim(self, namespace: str, name: str) -> Path:
+        """Return the folder of a claim that the run fills."""
+        folder = self.path / VOLUMES / namespace / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file so that it is there whole or not at all."""
+        draft = self.path / f".{name}.new"
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self.path / name)
+
+    def copy(self, source: Path, name: str) -> bool:
+        """Copy a file that a pod has written, if it has."""
+        if not source.is_file():
+            return False
+        draft = self.path / f".{name}.new"
+        shutil.copyfile(source, draft)
+        draft.replace(self.path / name)
+        return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
