@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coterie_api.v1alpha1.types import Precision
 from coterie_worker.training import optimizers, schedule
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from coterie_worker.training.round import Round
-    from coterie_worker.training.task import Task
 
 # A round starts with a new scale. torch's own first guess, 65536, would skip the first steps of every round.
 FIRST_LOSS_SCALE: Final = 1024.0
@@ -35,17 +33,26 @@ class Arithmetic:
     step: Callable[[], object]
 
 
-def train(task: Task, model: nn.Module, this: Round) -> None:
-    """Run the round that `spec.training` describes; the model is left trained."""
+Loss = Callable[[nn.Module, Any], Tensor]
+
+
+def train(model: nn.Module, this: Round, loss: Loss, own: torch.optim.Optimizer | None = None) -> None:
+    """Run the round that `spec.training` describes; the model is left trained.
+
+    Args:
+        model: on `this.device`.
+        this: the round.
+        loss: of a model and a batch, a scalar.
+        own: the task's own optimizer, new; None for the one that `spec.training.optimizer` describes.
+    """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         return  # only buffers, if anything, are learned
-    own = task.optimizer(model)
     optimizer = own or optimizers.build(this.training.optimizer, parameters)
     peaks = [group["lr"] for group in optimizer.param_groups]
     rate = schedule.in_round(this.training.schedule, this.index, this.rounds, this.steps)
     pull = _pull(parameters, this)
-    arithmetic = _arithmetic(task, model, this, optimizer, optimizer.step if own else optimizers.bare_step(optimizer))
+    arithmetic = _arithmetic(partial(loss, model), this, optimizer, optimizer.step if own else optimizers.bare_step(optimizer))
     forward, backward, step = arithmetic.forward, arithmetic.backward, arithmetic.step
     for number, batch in enumerate(this.batches()):
         if rate is not None:
@@ -74,15 +81,15 @@ def _pull(parameters: list[nn.Parameter], this: Round) -> Callable[[], None] | N
     return pull
 
 
-def _arithmetic(task: Task, model: nn.Module, this: Round, optimizer: torch.optim.Optimizer, step: Callable[[], object]) -> Arithmetic:
+def _arithmetic(loss: Callable[[Any], Tensor], this: Round, optimizer: torch.optim.Optimizer, step: Callable[[], object]) -> Arithmetic:
     precision = this.training.precision
     if precision is Precision.FLOAT32:
-        return Arithmetic(lambda batch: task.loss(model, batch), torch.autograd.backward, step)
+        return Arithmetic(loss, torch.autograd.backward, step)
     autocast = torch.autocast(this.device.type, dtype=getattr(torch, precision.value))
 
     def forward(batch: Any) -> Tensor:
         with autocast:
-            return task.loss(model, batch)
+            return loss(batch)
 
     if precision is Precision.BFLOAT16:
         return Arithmetic(forward, torch.autograd.backward, step)

@@ -100,7 +100,7 @@ class Task:
 
         One's own loop takes its batches from `this.batches()`, and excludes record-level differential privacy.
         """
-        loop.train(self, model, this)
+        loop.train(model, this, self.loss, self.optimizer(model))
 
 
 def resolve(entrypoint: str) -> type[Task]:

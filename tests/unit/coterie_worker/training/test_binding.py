@@ -277,7 +277,7 @@ def test_an_untied_model_is_not_taken_for_the_tied_one():
     model = model_of("tied")
     model.decoder.weight = nn.Parameter(model.encoder.weight.detach().clone())
 
-    with pytest.raises(Mismatch, match="'decoder.weight'"):
+    with pytest.raises(Mismatch, match=r"'decoder\.weight'"):
         require(model, describe(model_of("tied")))
 
 
