@@ -36,8 +36,10 @@ class TensorBatches:
     size: int
 
     def at(self, positions: Iterable[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+        device = self.tensors[0].device
         for rows in positions:
-            yield tuple(tensor.index_select(0, rows) for tensor in self.tensors)
+            there = rows.to(device)
+            yield tuple(tensor.index_select(0, there) for tensor in self.tensors)
 
 
 @dataclass(frozen=True, slots=True)
