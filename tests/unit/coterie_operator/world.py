@@ -29,6 +29,7 @@ from coterie_operator.cluster import (
     NotFound,
     Object,
 )
+from coterie_operator.core.actions import CreateCertificate
 from coterie_operator.core.observed import Job, stamp
 from coterie_operator.local.memory import MemoryCluster
 from coterie_operator.loop import Controller
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 CHILD_KINDS = (BATCH_JOB, POD, CONFIG_MAP, NETWORK_POLICY, SERVICE, CLAIM, SECRET)
 AUTHORITY = Authority.create(builders.START)
+ALONE = Progress(rounds=10, phase="Assembling", connected=1)
 RUNNING = Progress(rounds_done=3, rounds=10, phase="Training", connected=5, cohort=5, survivors=5, slot=4, accuracy=0.9, loss=0.3)
 
 
@@ -106,7 +108,7 @@ class World:
             except Conflict:
                 continue
             moved = await self.pods()
-            if plan.is_idle and not moved:
+            if plan.status is None and not moved and all(isinstance(action, CreateCertificate) for action in plan.actions):
                 return step
         raise AssertionError(f"not settled after {steps} passes: {plan}")
 
@@ -227,7 +229,7 @@ def _pod_status(job: Object, script: Script) -> Object:
     role = job["metadata"]["labels"]["coterie.dev/role"]
     message = json.dumps(script.word) if script.word is not None else ""
     ended = {"terminated": {"exitCode": script.exit_code, "reason": "Error" if script.exit_code else "Completed", "message": message}}
-    state = (
+    state: Object = (
         {"running": {}}
         if script.phase == "Running"
         else ended
@@ -244,4 +246,4 @@ def _pod_status(job: Object, script: Script) -> Object:
     return status
 
 
-__all__ = ["RUNNING", "NotLeader", "Script", "World"]
+__all__ = ["ALONE", "RUNNING", "NotLeader", "Script", "World"]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class TenantReason(StrEnum):
     """Reasons of a single tenant that are no reason of the whole job."""
 
+    NO_IDENTITY = "NoIdentity"
     REQUIREMENT_NOT_MET = "RequirementNotMet"
     NO_POD = "NoPod"
 
@@ -122,6 +123,12 @@ def _namespace_closed(applicant: Applicant) -> Objection | None:
     return _of(Reason.TENANT_NAMESPACE_TERMINATING) if state is not NamespaceState.ACTIVE else None
 
 
+def _no_identity(applicant: Applicant) -> Objection | None:
+    if applicant.dataset is None or applicant.dataset.spec.identity.public_key:
+        return None
+    return TenantReason.NO_IDENTITY.value, "the data set's spec.identity.publicKey is empty: its owner makes one with `coterie keygen`"
+
+
 def _not_offered(applicant: Applicant) -> Objection | None:
     errors = validate_dataset(applicant.dataset) if applicant.dataset is not None else ()
     # The values of a tenant's object are not told to the job's author; the field's name is enough to talk about it.
@@ -141,4 +148,4 @@ def _too_weak(applicant: Applicant) -> Objection | None:
     return None
 
 
-CHECKS: tuple[Check, ...] = (_not_granted, _namespace_closed, _not_offered, _too_weak)
+CHECKS: tuple[Check, ...] = (_not_granted, _namespace_closed, _no_identity, _not_offered, _too_weak)

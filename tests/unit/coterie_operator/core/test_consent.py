@@ -1,0 +1,343 @@
+"""Who may take part: one table whose keys are sentences, and what follows for the job."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.coterie_operator import builders
+from tests.unit.coterie_operator.world import World
+
+from coterie_api.fields import parse
+from coterie_api.v1alpha1.conditions import SENTENCES, ConditionStatus, ConditionType
+from coterie_api.v1alpha1.types import FederatedDataset, FederatedJob, Reason, TenantState
+from coterie_operator.cluster import BATCH_JOB, FEDERATED_DATASET, NAMESPACE
+from coterie_operator.core.observed import Job, NamespaceState, Observed, stamp
+from coterie_operator.core.rules.consent import Applicant, grant_in_force, standing
+from coterie_operator.core.rules.quorum import choose
+from coterie_operator.manifests.naming import DatasetKey
+from coterie_operator.settings import Settings
+
+A = "hospital-a"
+
+
+def grant(**changes: Any) -> dict[str, Any]:
+    return {"jobs": {"namespaces": ["research"]}, "images": [builders.IMAGE], **changes}
+
+
+def seen_with(job: dict[str, Any], *datasets: dict[str, Any], state: NamespaceState = NamespaceState.ACTIVE) -> Observed:
+    typed = parse(FederatedJob, {**job, "metadata": {**job["metadata"], "uid": "u1"}}, "")
+    parsed = [parse(FederatedDataset, raw, "") for raw in datasets]
+    return Observed(
+        now=builders.START,
+        settings=Settings(),
+        job=Job(typed.metadata, typed.spec),
+        datasets={DatasetKey(entry.metadata.namespace, entry.metadata.name): entry for entry in parsed},
+        namespaces=dict.fromkeys(["research", *builders.TENANTS], state),
+    )
+
+
+def objection(seen: Observed, image: str = builders.IMAGE) -> str:
+    assert seen.job is not None
+    assert seen.job.spec is not None
+    return standing(Applicant(seen, seen.job.spec, seen.job.spec.participants.datasets[0], image)).reason
+
+
+SECURE = {"secureAggregation": {"protocol": "None"}}
+
+TABLE: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "a data set that grants the namespace and the image can take part": ("", {}, {}),
+    "a data set that grants any image can take part": ("", {"grants": [grant(images=["*"])]}, {}),
+    "one of several grants is enough": ("", {"grants": [grant(jobs={"namespaces": ["other"]}), grant()]}, {}),
+    "a data set without grants does not grant": ("NotGranted", {"grants": []}, {}),
+    "a grant to another namespace does not grant": ("NotGranted", {"grants": [grant(jobs={"namespaces": ["others"]})]}, {}),
+    "a grant to a namespace with the same beginning does not grant": (
+        "NotGranted",
+        {"grants": [grant(jobs={"namespaces": ["research-2"]})]},
+        {},
+    ),
+    "a grant of another image does not grant": ("NotGranted", {"grants": [grant(images=["registry.example/train:2"])]}, {}),
+    "a grant of an image prefix without a star does not grant": ("NotGranted", {"grants": [grant(images=["registry.example/train"])]}, {}),
+    "two halves of two grants do not grant": (
+        "NotGranted",
+        {"grants": [grant(images=["registry.example/other"]), grant(jobs={"namespaces": ["others"]})]},
+        {},
+    ),
+    "a data set without a key can not be recognized": ("NoIdentity", {"identity": {"publicKey": ""}}, {}),
+    "a data set that asks for secure aggregation refuses a job without": ("RequirementNotMet", {}, SECURE),
+    "a data set that does not ask for secure aggregation allows a job without": (
+        "",
+        {"requirements": {"secureAggregation": False}},
+        SECURE,
+    ),
+    "a data set with a budget is refused as long as budgets are not built": (
+        "NotImplemented",
+        {"budget": {"unit": "Record", "epsilon": 1, "delta": 1e-6}},
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(("expected", "dataset", "job"), TABLE.values(), ids=TABLE.keys())
+def test_standing(expected: str, dataset: dict[str, Any], job: dict[str, Any]) -> None:
+    assert objection(seen_with(builders.job(**job), builders.dataset(A, **dataset))) == expected
+
+
+def test_an_absent_and_an_ungranted_data_set_read_the_same() -> None:
+    absent = choose(*_with_spec(seen_with(builders.job()))).standings[0]
+    ungranted = choose(*_with_spec(seen_with(builders.job(), builders.dataset(A, grants=[])))).standings[0]
+    other_image = choose(*_with_spec(seen_with(builders.job(), builders.dataset(A, grants=[grant(images=["other"])])))).standings[0]
+
+    assert absent == ungranted == other_image
+    assert absent.message == SENTENCES[Reason.NOT_GRANTED]
+
+
+def _with_spec(seen: Observed) -> tuple[Observed, Any]:
+    assert seen.job is not None
+    return seen, seen.job.spec
+
+
+def test_a_data_set_that_is_being_deleted_does_not_grant() -> None:
+    raw = builders.dataset(A)
+    raw["metadata"]["deletionTimestamp"] = stamp(builders.START)
+
+    assert objection(seen_with(builders.job(), raw)) == "NotGranted"
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (NamespaceState.TERMINATING, "TenantNamespaceTerminating"),
+        (NamespaceState.DENIED, "TenantAccessMissing"),
+        (NamespaceState.ABSENT, "TenantNamespaceTerminating"),
+    ],
+)
+def test_a_closed_namespace_can_not_take_part(state: NamespaceState, expected: str) -> None:
+    assert objection(seen_with(builders.job(), builders.dataset(A), state=state)) == expected
+
+
+@pytest.mark.parametrize(("after", "holds"), [(-1, True), (0, False), (1, False)])
+def test_a_grant_ends_at_its_expiry(after: int, holds: bool) -> None:
+    expires = builders.START + timedelta(hours=1)
+    dataset = parse(FederatedDataset, builders.dataset(A, grants=[grant(expires=stamp(expires))]), "")
+
+    found = grant_in_force(dataset, "research", builders.IMAGE, expires + timedelta(seconds=after))
+
+    assert (found is not None) is holds
+
+
+async def test_nothing_starts_anywhere_without_consent() -> None:
+    world = await World().start(**{name.replace("-", "_"): builders.dataset(name, grants=[]) for name in builders.TENANTS})
+
+    await world.settle()
+
+    assert await world.children() == []
+    consent = await world.condition(ConditionType.CONSENT_GRANTED)
+    assert (consent.status, consent.reason) == (ConditionStatus.FALSE, "NotGranted")
+
+
+async def test_nothing_starts_in_the_namespace_of_a_tenant_who_did_not_grant() -> None:
+    world = await World().start(hospital_b=builders.dataset("hospital-b", grants=[]))
+
+    await world.until_running()
+
+    assert set(await world.clients()) == set(builders.TENANTS) - {"hospital-b"}
+    assert {namespace for _, namespace, _ in await world.names()} == {"research", *builders.TENANTS} - {"hospital-b"}
+    skipped = [tenant for tenant in (await world.job()).status.tenants if tenant.state is TenantState.SKIPPED]
+    assert [(tenant.namespace, tenant.reason) for tenant in skipped] == [("hospital-b", "NotGranted")]
+
+
+async def test_the_job_waits_for_a_required_data_set() -> None:
+    job = builders.job()
+    job["spec"]["participants"]["datasets"][1]["required"] = True
+    world = await World().start(job, hospital_b=None)
+    await world.settle()
+    assert await world.children() == []
+
+    await world.cluster.create(FEDERATED_DATASET, builders.dataset("hospital-b"))
+    await world.settle()
+
+    assert set(await world.clients()) == set(builders.TENANTS)
+
+
+@pytest.mark.parametrize("granted", [0, 1, 2])
+async def test_fewer_than_three_tenants_are_no_quorum_for_secure_aggregation(granted: int) -> None:
+    left_out = {name.replace("-", "_"): None for name in builders.TENANTS[granted:]}
+    world = await World().start(**left_out)
+
+    await world.settle()
+
+    assert await world.children() == []
+    assert (await world.condition(ConditionType.ADMITTED)).status is ConditionStatus.FALSE
+
+
+async def test_a_tenant_that_asks_for_more_company_than_there_is_steps_back() -> None:
+    shy = builders.dataset("hospital-c", requirements={"minClients": 6})
+    world = await World().start(hospital_c=shy)
+
+    await world.settle()
+
+    assert set(await world.clients()) == set(builders.TENANTS) - {"hospital-c"}
+    tenants = {tenant.namespace: tenant for tenant in (await world.job()).status.tenants}
+    assert tenants["hospital-c"].reason == "RequirementNotMet"
+
+
+async def test_a_tenants_own_minimum_raises_that_of_the_job() -> None:
+    world = await World().start(hospital_c=builders.dataset("hospital-c", requirements={"minClients": 5}))
+
+    await world.settle()
+
+    secure = (await world.job()).status.secure_aggregation
+    assert secure is not None
+    assert secure.min_survivors == 5
+
+
+async def test_after_the_start_a_new_grant_changes_nothing() -> None:
+    world = await World().start(hospital_b=None)
+    await world.until_running()
+
+    await world.cluster.create(FEDERATED_DATASET, builders.dataset("hospital-b"))
+    await world.settle()
+
+    assert "hospital-b" not in await world.clients()
+
+
+async def _revoke(world: World, namespace: str) -> None:
+    await world.cluster.patch(FEDERATED_DATASET, namespace, "visits", {"spec": {"grants": []}})
+
+
+async def test_a_revoked_grant_ends_that_tenants_client_and_the_job_goes_on() -> None:
+    world = await (await World().start()).until_running()
+
+    await _revoke(world, "hospital-b")
+    await world.settle()
+
+    assert "hospital-b" not in {namespace for _, namespace, _ in await world.names()}
+    job = await world.job()
+    assert world.true(job, ConditionType.RUNNING)
+    tenants = {tenant.namespace: tenant for tenant in job.status.tenants}
+    assert (tenants["hospital-b"].state, tenants["hospital-b"].reason) == (TenantState.FAILED, "ConsentRevoked")
+
+
+async def test_another_key_under_the_same_name_is_another_tenant() -> None:
+    world = await (await World().start()).until_running()
+
+    other = {"spec": {"identity": {"publicKey": builders.public_key("somebody-else")}}}
+    await world.cluster.patch(FEDERATED_DATASET, "hospital-b", "visits", other)
+    await world.settle()
+
+    assert "hospital-b" not in await world.clients()
+
+
+async def test_revocations_below_the_quorum_fail_the_job_for_good() -> None:
+    world = await (await World().start()).until_running()
+
+    await _revoke(world, "hospital-a")
+    await _revoke(world, "hospital-b")
+    await world.settle()
+
+    failed = await world.condition(ConditionType.FAILED)
+    assert (failed.status, failed.reason) == (ConditionStatus.TRUE, "ConsentRevoked")
+    assert "hospital-a/visits" in failed.message
+    await world.cluster.patch(FEDERATED_DATASET, "hospital-a", "visits", {"spec": builders.dataset("hospital-a")["spec"]})
+    await world.pass_time(seconds=60)
+    assert await world.clients() == {}
+
+
+async def test_a_required_data_set_that_is_revoked_fails_the_job() -> None:
+    job = builders.job()
+    job["spec"]["participants"]["datasets"][1]["required"] = True
+    world = await (await World().start(job)).until_running()
+
+    await _revoke(world, "hospital-b")
+    await world.settle()
+
+    assert (await world.condition(ConditionType.FAILED)).reason == "ConsentRevoked"
+
+
+async def test_a_deleted_data_set_takes_its_client_with_it_without_any_operator() -> None:
+    world = await (await World().start()).until_running()
+
+    await world.cluster.delete(FEDERATED_DATASET, "hospital-b", "visits")
+
+    assert "hospital-b" not in {namespace for _, namespace, _ in await world.names()}
+
+
+async def test_a_tenants_namespace_may_go_while_the_job_runs() -> None:
+    world = await (await World().start()).until_running()
+
+    await world.cluster.delete(NAMESPACE, "", "hospital-b")
+    await world.settle()
+
+    assert world.true(await world.job(), ConditionType.RUNNING)
+    assert set(await world.clients()) == set(builders.TENANTS) - {"hospital-b"}
+
+
+async def test_the_jobs_own_namespace_may_go_while_the_job_runs() -> None:
+    world = await (await World().start()).until_running()
+
+    await world.cluster.delete(NAMESPACE, "", "research")
+    for _ in range(10):
+        if not await world.exists():
+            break
+        await world.reconcile()
+
+    assert not await world.exists()
+    assert await world.children() == []
+
+
+async def test_a_job_that_is_not_allowed_says_which_field_and_fails() -> None:
+    world = await World().start(builders.job(secureAggregation={"protocol": "HomomorphicEncryption"}))
+
+    await world.settle()
+
+    failed = await world.condition(ConditionType.FAILED)
+    assert (failed.status, failed.reason) == (ConditionStatus.TRUE, "NotImplemented")
+    assert "spec.secureAggregation.protocol" in failed.message
+    assert await world.children() == []
+
+
+async def test_without_secure_aggregation_the_status_says_so_plainly() -> None:
+    tenants = {name.replace("-", "_"): builders.dataset(name, requirements={"secureAggregation": False}) for name in builders.TENANTS}
+    world = await World().start(builders.job(secureAggregation={"protocol": "None"}), **tenants)
+
+    await world.settle()
+
+    status = (await world.job()).status
+    assert status.secure_aggregation is not None
+    assert status.privacy is not None
+    assert status.secure_aggregation.protocol == "None"
+    assert any("Secure aggregation is off" in sentence for sentence in status.privacy.guarantees)
+    assert any("nothing bounds" in sentence for sentence in status.privacy.guarantees)
+    assert not any("anonym" in sentence.lower() for sentence in status.privacy.guarantees)
+
+
+async def test_the_roster_is_sorted_and_pins_the_keys() -> None:
+    job = builders.job()
+    job["spec"]["participants"]["datasets"].reverse()
+    world = await World().start(job)
+
+    await world.reconcile()
+
+    frozen = (await world.job()).status.frozen
+    assert frozen is not None
+    assert [entry.namespace for entry in frozen.datasets] == sorted(builders.TENANTS)
+    assert all(entry.public_key == builders.public_key(entry.namespace) for entry in frozen.datasets)
+
+
+async def test_an_image_upgrade_of_the_operator_does_not_touch_a_started_job() -> None:
+    world = await (await World().start()).until_running()
+    before = {obj["metadata"]["name"]: obj["spec"] for obj in await world.aggregators()}
+
+    world.settings = Settings(operator_image="ghcr.io/coterie/operator:9", worker_image="ghcr.io/coterie/worker:9")
+    world.controller = world.another_controller()
+    for obj in await world.aggregators():
+        await world.cluster.delete(BATCH_JOB, obj["metadata"]["namespace"], obj["metadata"]["name"])
+    await world.settle()
+
+    after = {obj["metadata"]["name"]: obj["spec"] for obj in await world.aggregators()}
+    images = [
+        container["image"] for spec in (before, after) for obj in spec.values() for container in obj["template"]["spec"]["containers"]
+    ]
+    assert set(images) == {Settings().operator_image}
