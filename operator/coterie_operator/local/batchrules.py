@@ -103,10 +103,11 @@ def _decide(job: Object, status: Object, matches: list[Match], pods: Pods, now: 
         return
     doom = next((match for match in matches if match.fails_job), None)
     limit = job["spec"]["backoffLimit"]
+    counts_restarts = job["spec"]["template"]["spec"]["restartPolicy"] == "OnFailure"  # with Never, only a sidecar restarts
     deadline = _until_deadline(job, status, now)
     if doom is not None:
         _set(status, "FailureTarget", "True", ("PodFailurePolicy", doom.message), now)
-    elif status.get("failed", 0) > limit or (pods.restarts and pods.restarts >= max(limit, 1)):
+    elif status.get("failed", 0) > limit or (counts_restarts and pods.restarts >= max(limit, 1)):
         _set(status, "FailureTarget", "True", EXHAUSTED, now)
     elif deadline is not None and deadline <= 0:
         _set(status, "FailureTarget", "True", LATE, now)

@@ -47,7 +47,8 @@ RETRY: Final = Retry(0.5, 10.0)
 BACKOFF: Final = Backoff(0.5, 10.0)
 GRACE_SECONDS: Final = 3.0  # of all pods together when the run ends
 WARM_ROLES: Final = frozenset({Role.INITIALIZE, Role.CLIENT, Role.EVALUATOR})  # those that need torch
-WARM_MODULES: Final = ("numpy", "torch", "safetensors", "cryptography")
+# Imported once and then forked; names alone, for the control plane knows nothing of the worker's code.
+WARM_MODULES: Final = ("torch", "coterie_worker.client.shell", "coterie_worker.training", "coterie_worker.evaluator")
 
 
 @dataclass(frozen=True, slots=True)

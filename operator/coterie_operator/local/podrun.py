@@ -206,10 +206,12 @@ class PodRun:
     def _collect(self, state: ContainerState, process: Process) -> None:
         """Note how a process ended, and its last word."""
         self._running.pop(state.name, None)
+        used, status = process.cpu_seconds, process.ended.result()
+        LOG.info("pod %s/%s: %s ended with status %d, %.2f s of processor time", self.namespace, self.name, state.name, status, used)
         spec = next(spec for spec in containers_of(self.pod) if spec["name"] == state.name)
         message = read_termination(self.folder.termination_path(spec))
         started = state.state.get("running", {}).get("startedAt", self.state.start_time)
-        state.end(terminated(process.ended.result(), started, _now(), message))
+        state.end(terminated(status, started, _now(), message))
 
     async def _end_containers(self, states: list[ContainerState]) -> None:
         """End what runs of these containers: SIGTERM, the pod's grace period, SIGKILL."""

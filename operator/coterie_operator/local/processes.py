@@ -42,6 +42,7 @@ class Process:
     started: asyncio.Future[int]
     ended: asyncio.Future[int]
     pid: int = 0
+    cpu_seconds: float = 0.0  # user and system, of the process and its collected children, once it has ended
 
 
 @dataclass(slots=True, eq=False)
@@ -68,7 +69,7 @@ class Processes:
         with theirs:
             argv = [sys.executable, "-P", "-m", "coterie_operator.local.spawner", str(theirs.fileno()), *self.warm_modules]
             self._server = subprocess.Popen(  # noqa: S603, ASYNC220 - the call returns once the interpreter has been executed
-                argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+                argv, pass_fds=[theirs.fileno()], env=_single_threaded(), stdin=subprocess.DEVNULL, start_new_session=True
             )
         reader, self._writer = await asyncio.open_connection(sock=ours)
         self._reader = asyncio.create_task(self._listen(reader), name="spawner")
@@ -119,6 +120,7 @@ class Processes:
         elif answer["event"] == "refused":
             process.started.set_exception(StartRefused(answer["error"]))
         else:
+            process.cpu_seconds = answer["cpu_seconds"]
             self._finish(process, answer["status"])
 
     def _finish(self, process: Process, status: int) -> None:
@@ -133,3 +135,8 @@ class Processes:
         if self._writer is not None and self._reader is not None:
             self._writer.write_eof()
             await self._reader
+
+
+def _single_threaded() -> dict[str, str]:
+    """Return the environment of the spawner: libraries that it imports start no threads, or it could not fork soundly."""
+    return {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

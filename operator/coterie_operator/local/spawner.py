@@ -7,13 +7,13 @@ holds, and answers with JSON lines. Three things are its reason to be:
   every container's process group and exits. When the spawner itself dies, the containers die by PR_SET_PDEATHSIG, which is
   tied to the *thread* that forked: here the only one. Orphans of a container come to the spawner (PR_SET_CHILD_SUBREAPER).
 - *Warm starts.* It imports the MODULEs once (torch takes 1.5 s of processor time) and forks a container that asks for it
-  from there. A fork behaves as `python -m module args` does in a fresh interpreter; no thread runs and no gRPC is loaded.
+  from there. A fork behaves as `python -m module args` does in a fresh interpreter. It is made only while no other thread runs.
 - *Clean inheritance.* A container gets its own session, standard input from nowhere, a log file, and the environment that it
   was given, nothing else.
 
 Requests: `{"op": "start", "id", "argv", "env", "cwd", "log", "is_warm"}` and `{"op": "signal", "id", "signal"}`.
-Answers: `{"event": "started", "id", "pid"}`, `{"event": "refused", "id", "error"}`, `{"event": "exited", "id", "status"}`;
-the status of a container that a signal ended is 128 + signal.
+Answers: `{"event": "started", "id", "pid"}`, `{"event": "refused", "id", "error"}`, `{"event": "exited", "id", "status",
+"cpu_seconds"}`; the status of a container that a signal ended is 128 + signal.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -44,6 +45,7 @@ class Spawner:
     control: socket.socket
     pids: dict[str, int] = field(default_factory=dict)
     buffer: bytes = b""
+    can_fork: bool = True  # whether a warm fork is sound: no other thread runs here
 
     def serve(self, wake: int) -> dict[str, Any] | None:
         """Serve until the runner is gone and return None; in a warm fork, return the request that the fork is to perform."""
@@ -74,12 +76,12 @@ class Spawner:
     def start(self, request: dict[str, Any]) -> bool:
         """Fork a container; True in a warm fork, which goes on as that container."""
         error_read, error_write = os.pipe()
-        spawner = os.getpid()
+        spawner, is_warm = os.getpid(), request["is_warm"] and self.can_fork
         pid = os.fork()
         if pid == 0:
             os.close(error_read)
             _become_container(request, spawner, error_write)
-            if not request["is_warm"]:
+            if not is_warm:
                 _execute(request, error_write)
             os.close(error_write)
             self.control.close()
@@ -101,11 +103,12 @@ class Spawner:
                 name = next((name for name, pid in self.pids.items() if pid == ended.si_pid), None)
                 if name is not None:
                     _signal(ended.si_pid, signal.SIGKILL, whole_group=True)
-                _, status = os.waitpid(ended.si_pid, 0)
+                _, status, used = os.wait4(ended.si_pid, 0)
                 if name is not None:
                     del self.pids[name]
                     code = os.waitstatus_to_exitcode(status)
-                    self.tell({"event": "exited", "id": name, "status": code if code >= 0 else 128 - code})
+                    status = code if code >= 0 else 128 - code
+                    self.tell({"event": "exited", "id": name, "status": status, "cpu_seconds": used.ru_utime + used.ru_stime})
 
     def end_all(self) -> None:
         """Kill every container with its group and whatever else has come to this process, and wait until they are gone."""
@@ -203,15 +206,16 @@ def main() -> None:
     for module in sys.argv[2:]:
         with contextlib.suppress(ImportError):  # the container's own import says what is wrong
             importlib.import_module(module)
+    is_single = len(list(Path("/proc/self/task").iterdir())) == 1 if sys.platform == "linux" else threading.active_count() == 1
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write)
-    spawner = Spawner(control)
+    spawner = Spawner(control, can_fork=is_single)
     request = spawner.serve(wake_read)
     if request is None:
         spawner.end_all()
-        return
+        os._exit(0)  # taking the warm modules down in order would cost half a second, and nobody needs it
     os.close(wake_read)
     os.close(wake_write)
     run_warm(request)

@@ -192,6 +192,13 @@ def test_restarts_in_place_count_against_the_limit() -> None:
     assert conditions(look(batch_job(restartPolicy="OnFailure"), running)) == {"FailureTarget": "BackoffLimitExceeded"}
 
 
+def test_restarts_of_a_sidecar_do_not_count_against_the_limit() -> None:
+    running = pod("a", "Running")
+    running["status"]["initContainerStatuses"] = [{"name": "side", "restartCount": 50, "state": {}}]
+
+    assert conditions(look(batch_job(), running)) == {}
+
+
 def test_parallel_pods_are_as_many_as_are_still_needed() -> None:
     job = batch_job({"succeeded": 2}, completions=5, parallelism=4)
 
