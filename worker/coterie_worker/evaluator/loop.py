@@ -88,7 +88,7 @@ def _score(scorer: Scorer, models: Path, version: int, evaluation: Path) -> None
         # Said instead of a score, so that nobody waits for one. The data is public, and the message holds none of it.
         sys.stderr.write(f"model {version} could not be scored: {failure.message}\n")
         document = {"version": version, "accuracy": None, "loss": None, "metrics": {}, "examples": 0, "error": failure.message}
-    replace(DISK, target, [json.dumps(document).encode()], sync=False)
+    replace(DISK, target, [json.dumps(document).encode()])
 
 
 def _document(version: int, score: Score) -> dict[str, Any]:

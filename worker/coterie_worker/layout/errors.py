@@ -22,4 +22,12 @@ class InvalidFile(LayoutError):
 
 
 class Mismatch(LayoutError):
-    """A file or a vector that does not fit the layout."""
+    """A file, a vector or a model that does not fit the layout.
+
+    The message tells what was found, which in a client may depend on its data: names and sizes of what the layout does not
+    have stay in the pod. `tensor` is the layout's name of what differs, or empty.
+    """
+
+    def __init__(self, message: str, tensor: str = "") -> None:
+        super().__init__(message)
+        self.tensor = tensor

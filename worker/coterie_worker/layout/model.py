@@ -68,7 +68,7 @@ def check(tensors: dict[str, Tensor], layout: Layout) -> None:
             continue
         tensor = _checked(entry, tensors.get(entry.name))
         if entry.alias_of and not _same(tensor.data, tensors[entry.alias_of].data):
-            raise Mismatch(f"tensor {entry.name!r} differs from {entry.alias_of!r}, to which the task's model ties it")
+            raise Mismatch(f"tensor {entry.name!r} differs from {entry.alias_of!r}, to which the task's model ties it", entry.name)
 
 
 def _same(one: memoryview, other: memoryview) -> bool:
@@ -77,10 +77,10 @@ def _same(one: memoryview, other: memoryview) -> bool:
 
 def _checked(entry: Entry, tensor: Tensor | None) -> Tensor:
     if tensor is None:
-        raise Mismatch(f"tensor {entry.name!r} is missing")
+        raise Mismatch(f"tensor {entry.name!r} is missing", entry.name)
     if (tensor.dtype, tensor.shape) != (entry.dtype, entry.shape):
         found, allowed = f"{tensor.dtype}{list(tensor.shape)}", f"{entry.dtype}{list(entry.shape)}"
-        raise Mismatch(f"tensor {entry.name!r} is {found}, the layout needs {allowed}")
+        raise Mismatch(f"tensor {entry.name!r} is {found}, the layout needs {allowed}", entry.name)
     return tensor
 
 

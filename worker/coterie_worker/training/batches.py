@@ -52,7 +52,7 @@ class LoadedBatches:
     device: torch.device
 
     def at(self, positions: Iterable[Tensor]) -> Iterator[Any]:
-        order = [rows.tolist() for rows in positions]
+        order = (rows.tolist() for rows in positions)  # drawn as the loader asks: a round may have millions of steps
         for batch in DataLoader(self.data, batch_sampler=order, collate_fn=self.collate):
             yield _to(batch, self.device)
 

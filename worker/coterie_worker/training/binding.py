@@ -96,7 +96,7 @@ class Binding:
         state = _state(model)
         for entry, tensor in zip(self.layout.in_vector, self.tensors, strict=True):
             if state[entry.name] is not tensor:
-                raise Mismatch(f"tensor {entry.name!r} was replaced by another during training; training changes it in place")
+                raise Mismatch(f"tensor {entry.name!r} was replaced by another during training; training changes it in place", entry.name)
 
     def _views(self, vector: Vector) -> list[Tensor]:
         flat = torch.from_numpy(vector)
@@ -113,9 +113,11 @@ def require(model: nn.Module, layout: Layout) -> None:
         if entry.name not in theirs:
             raise Mismatch(f"tensor {entry.name!r} of the model is not in the layout")
         if entry != theirs[entry.name]:
-            raise Mismatch(f"tensor {entry.name!r} is {_words(entry)}, the layout needs {_words(theirs[entry.name])}")
+            raise Mismatch(f"tensor {entry.name!r} is {_words(entry)}, the layout needs {_words(theirs[entry.name])}", entry.name)
     missing = sorted(theirs.keys() - {entry.name for entry in found.entries})
-    raise Mismatch(f"tensor {missing[0]!r} of the layout is not in the model" if missing else "the tensors stand in another order")
+    if missing:
+        raise Mismatch(f"tensor {missing[0]!r} of the layout is not in the model", missing[0])
+    raise Mismatch("the tensors stand in another order")
 
 
 def _words(entry: Entry) -> str:

@@ -19,6 +19,7 @@ import torch
 
 from coterie_api.names import EXIT_TERMINAL
 from coterie_api.progress import SENTENCES, Drop, DropReason, Termination
+from coterie_worker.layout import LayoutError, Mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,13 @@ class Guard:
     def refuse(self, reason: DropReason, detail: str = "") -> TaskFailure:
         """The failure for something that the worker itself found; `detail` holds no data."""
         return TaskFailure(Drop(self.client, reason), detail)
+
+    def misfit(self, error: LayoutError) -> TaskFailure:
+        """WRONG_SHAPE for a model that is not the layout's: names the layout's tensor; what was found goes to the pod's log."""
+        incident = secrets.token_hex(6)
+        sys.stderr.write(f"incident {incident}: {DropReason.WRONG_SHAPE}: {error}\n")
+        tensor = error.tensor if isinstance(error, Mismatch) else ""
+        return TaskFailure(Drop(self.client, DropReason.WRONG_SHAPE, incident=incident), f"tensor {tensor!r}" if tensor else "")
 
     def _report(self, error: BaseException, reason: DropReason) -> Drop:
         source = error.__cause__ if isinstance(error, EmptyDataError) and error.__cause__ else error

@@ -50,7 +50,7 @@ def bind(guard: Guard, model: nn.Module, layout: Layout, initial: bytes) -> Bind
     try:
         return Binding.of(model, layout, initial)
     except LayoutError as error:
-        raise guard.refuse(DropReason.WRONG_SHAPE, str(error)) from None
+        raise guard.misfit(error) from None
 
 
 def open_batches(guard: Guard, task: Task, path: Path, split: str, device: torch.device) -> Batches:

@@ -95,7 +95,7 @@ class Trainer:
         try:
             binding.require_intact(model)
         except LayoutError as error:
-            raise self._guard.refuse(DropReason.WRONG_SHAPE, str(error)) from None
+            raise self._guard.misfit(error) from None
         values = binding.read()
         values -= before
         if not _is_finite(values):

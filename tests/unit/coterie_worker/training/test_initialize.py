@@ -86,7 +86,7 @@ def test_a_kill_between_the_two_files_leaves_no_initial_model(tmp_path, line, jo
         pass
 
     class Disk:
-        def write(self, path, parts, *, sync=True):
+        def write(self, path, parts):
             if path.name == "model.safetensors":
                 raise Killed
             path.write_bytes(b"".join(parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 import subprocess
 import sys
 
@@ -128,20 +129,41 @@ def test_clients_and_rounds_shuffle_differently(trainer_of, line):
     assert not np.array_equal(first, other.train(start, 0).values)
 
 
-def test_dropout_is_seeded_by_the_round_and_leaves_the_global_generator_alone(trainer_of, task_module):
-    source = (
-        HEADER
-        + "\nclass Dropping(Base):\n    def build_model(self, parameters):\n        return nn.Sequential(nn.Dropout(), nn.Linear(2, 3))\n"
-    )
-    trainer, start = trainer_of(f"{task_module(source)}:Dropping")
-    torch.manual_seed(11)
-    first = trainer.train(start, 0).values
-    after = torch.rand(1)
-    torch.manual_seed(11)
+RANDOM = (
+    HEADER
+    + """
+import random
+import numpy as np
 
-    assert torch.equal(after, torch.rand(1))
-    torch.manual_seed(12)
-    np.testing.assert_array_equal(trainer.train(start, 0).values, first)
+class Dropping(Base):
+    def build_model(self, parameters):
+        return nn.Sequential(nn.Dropout(), nn.Linear(2, 3))
+
+class Augmenting(Base):
+    def loss(self, model, batch):
+        return super().loss(model, batch) * (random.random() + np.random.rand())
+"""
+)
+
+
+@pytest.mark.parametrize("name", ["Dropping", "Augmenting"])
+def test_what_is_random_in_a_round_is_seeded_by_it_and_leaves_the_global_generators_alone(trainer_of, task_module, name):
+    trainer, start = trainer_of(f"{task_module(RANDOM)}:{name}")
+
+    def train(seed: int) -> tuple[list[float], list[float]]:
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        values = trainer.train(start, 0).values
+        return values.tolist(), [torch.rand(1).item(), random.random(), np.random.rand()]
+
+    torch.manual_seed(11)
+    random.seed(11)
+    np.random.seed(11)
+    untouched = [torch.rand(1).item(), random.random(), np.random.rand()]
+
+    assert train(11)[1] == untouched
+    assert train(11)[0] == train(12)[0]
 
 
 @pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16])

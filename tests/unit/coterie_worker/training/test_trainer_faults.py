@@ -104,6 +104,33 @@ def test_a_round_that_goes_wrong_is_a_drop_with_a_reason_and_leaves_no_trace(tra
     np.testing.assert_array_equal(trainer.train(start, 0).values, sound.train(start, 0).values)
 
 
+NAMED = """
+class Patient(Base):
+    def train_round(self, model, this):
+        model.add_module("Smith, John", nn.Linear(31415, 1))
+
+class Counted(Base):
+    def train_round(self, model, this):
+        model.bias = nn.Parameter(torch.zeros(31415))
+
+class Stored(Base):
+    def train_round(self, model, this):
+        model.register_buffer("Smith, John", torch.zeros(31415).to_sparse())
+"""
+
+
+@pytest.mark.parametrize(("name", "told"), [("Patient", ""), ("Counted", ": tensor 'bias'"), ("Stored", "")])
+def test_what_a_model_became_stays_in_the_pod_but_for_the_layouts_own_name(trainer_of, task_module, capsys, name, told):
+    trainer, start = trainer_of(f"{task_module(HEADER + NAMED)}:{name}")
+
+    with pytest.raises(TaskFailure) as caught:
+        trainer.train(start, 0)
+    drop, log = caught.value.drop, capsys.readouterr().err
+    assert str(caught.value) == f"the task's model does not match the job's layout{told}; incident {drop.incident} in the pod's log"
+    assert f"incident {drop.incident}: WrongShape" in log
+    assert "31415" in log or "Smith, John" in log
+
+
 @pytest.mark.parametrize("shape", [(8,), (10,), (3, 3), ()])
 def test_parameters_of_another_length_are_refused(trainer_of, line, shape):
     trainer, _ = trainer_of(line)
@@ -164,7 +191,7 @@ def test_a_client_whose_code_builds_another_model_than_the_job_is_refused(tmp_pa
     module = task_module(source)
     made = initialize(tmp_path / "root", job_of(f"{module}:Base"))
 
-    with pytest.raises(TaskFailure, match="'weight' is a Parameter float32") as caught:
+    with pytest.raises(TaskFailure, match="does not match the job's layout: tensor 'weight'; incident") as caught:
         Trainer(job_of(f"{module}:Wide"), tmp_path, made.layout, made.model, index=0)
     assert caught.value.drop.reason is DropReason.WRONG_SHAPE
 
