@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coterie_api.errors import FieldError, InvalidObject
@@ -75,7 +76,7 @@ async def observe(context: Gathering, namespace: str, name: str) -> Observed:
     job = await _job(context.cluster, namespace, name)
     datasets = await _datasets(context.cluster, worth_reading(job)) if job is not None else {}
     visits = worth_visiting(job, datasets) if job is not None else tuple(dict.fromkeys([namespace, *context.namespaces]))
-    found = await _in_turn([_visit(context.cluster, visit, namespace, name) for visit in visits])
+    found = await _in_turn([partial(_visit, context.cluster, visit, namespace, name) for visit in visits])
     there = children(obj for visit in found for obj in visit[1])
     return Observed(
         now=context.now,
@@ -131,7 +132,7 @@ def _lenient_spec(raw: Object) -> FederatedJobSpec | None:
 
 
 async def _datasets(cluster: Cluster, keys: tuple[DatasetKey, ...]) -> dict[DatasetKey, FederatedDataset]:
-    found = await _in_turn([_dataset(cluster, key) for key in keys])
+    found = await _in_turn([partial(_dataset, cluster, key) for key in keys])
     return {key: dataset for key, dataset in zip(keys, found, strict=True) if dataset is not None}
 
 
@@ -187,12 +188,12 @@ async def _progress(context: Gathering, job: Job | None, there: Children) -> Pro
     return hold_all(found) if found is not None else None
 
 
-async def _in_turn(work: list[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run coroutines, a bounded number at one time; results in order."""
+async def _in_turn(work: list[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Make calls, a bounded number at one time; results in order. Calls, not coroutines: a cancelled pass leaves none unawaited."""
     gate = asyncio.Semaphore(IN_FLIGHT)
 
-    async def one(coroutine: Coroutine[Any, Any, T]) -> T:
+    async def one(call: Callable[[], Awaitable[T]]) -> T:
         async with gate:
-            return await coroutine
+            return await call()
 
-    return list(await asyncio.gather(*(one(coroutine) for coroutine in work)))
+    return list(await asyncio.gather(*(one(call) for call in work)))
