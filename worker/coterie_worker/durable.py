@@ -32,8 +32,8 @@ class FolderInUse(DurableError):
 class Disk(Protocol):
     """What Coterie asks of a disk; each call returns when its effect is in the file system."""
 
-    def write(self, path: Path, parts: Iterable[Buffer], *, sync: bool = True) -> None:
-        """Create or truncate `path` and write `parts` one after the other; with `sync` the content is on disk on return."""
+    def write(self, path: Path, parts: Iterable[Buffer]) -> None:
+        """Create or truncate `path` and write `parts` one after the other; the content is on disk on return."""
 
     def append(self, path: Path, data: bytes, *, sync: bool = True) -> None:
         """Write `data` at the end of `path`, creating it; with `sync` the content, and a new file's name, is on disk on return."""
@@ -54,12 +54,11 @@ class Disk(Protocol):
 class SystemDisk:
     """The disk of this machine."""
 
-    def write(self, path: Path, parts: Iterable[Buffer], *, sync: bool = True) -> None:
+    def write(self, path: Path, parts: Iterable[Buffer]) -> None:
         with path.open("wb", buffering=0) as file:
             for part in parts:
                 _write_all(file.fileno(), part)
-            if sync:
-                os.fsync(file.fileno())
+            os.fsync(file.fileno())
 
     def append(self, path: Path, data: bytes, *, sync: bool = True) -> None:
         is_new = not path.exists()
@@ -92,16 +91,12 @@ class SystemDisk:
 DISK = SystemDisk()
 
 
-def replace(disk: Disk, path: Path, parts: Iterable[Buffer], *, sync: bool = True) -> None:
-    """Give `path` the content `parts`, or leave it as it is: never anything in between.
-
-    Without `sync` a reader still sees the whole old or the whole new content, but a power cut may lose or tear both.
-    """
+def replace(disk: Disk, path: Path, parts: Iterable[Buffer]) -> None:
+    """Give `path` the content `parts`, or leave it as it is: never anything in between."""
     temporary = path.with_name(path.name + ".tmp")
-    disk.write(temporary, parts, sync=sync)
+    disk.write(temporary, parts)
     disk.rename(temporary, path)
-    if sync:
-        disk.sync(path.parent)
+    disk.sync(path.parent)
 
 
 class FolderLock:

@@ -57,8 +57,12 @@ class History:
             return
         line = changed(line, accuracy=accuracy, loss=loss)
         self._remember(line)
-        # Not synced: the next round's line is, and an evaluation that a power cut takes is only a gap in a plot.
+        # Not synced: it comes to disk with the next round's line, so before the checkpoint that may count on it.
         self._disk.append(self._path, line.encode(), sync=False)
+
+    def evaluated_since(self, version: int) -> tuple[RoundLine, ...]:
+        """Return the evaluated rounds after `version`: what a resumed aggregator tells its round machine once more."""
+        return tuple(line for line in self.lines() if line.round > version and (line.accuracy is not None or line.loss is not None))
 
     def lines(self) -> tuple[RoundLine, ...]:
         """Return one line for each round, in order."""

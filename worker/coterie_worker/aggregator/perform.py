@@ -162,9 +162,6 @@ class Performer:
         models.publish(command.version, self.model.parameters)
         models.prune(retained(models.present(), command.version, command.selection, room))
 
-    async def _keep_best(self, command: do.KeepBest) -> None:
-        await asyncio.to_thread(self._files.models.keep, command.version)
-
     def _require_epoch(self) -> ServerEpoch | PlainServer:
         if self.epoch is None:
             raise RuntimeError("the round machine asked for a slot before the first epoch")
@@ -185,5 +182,4 @@ class Performer:
         do.Record: _record,
         do.Checkpoint: _checkpoint,
         do.Publish: _publish,
-        do.KeepBest: _keep_best,
     }

@@ -49,16 +49,8 @@ class Models:
         return frozenset(int(stem) for stem in stems if stem.isdecimal())
 
     def publish(self, version: int, parameters: Vector) -> None:
-        """Show a model; a reader sees all of it or nothing.
-
-        It isn't synced: the newest one can be made again from the checkpoint, and the best one gets `keep`.
-        """
-        replace(self._disk, self._path(version), [np.ascontiguousarray(parameters, dtype="<f4").data], sync=False)
-
-    def keep(self, version: int) -> None:
-        """Bring a model to disk, so that it can be released even after a power cut."""
-        self._disk.sync(self._path(version))
-        self._disk.sync(self._folder)
+        """Show a model; a reader sees all of it or nothing, and it is on disk on return: it may turn out to be the best."""
+        replace(self._disk, self._path(version), [np.ascontiguousarray(parameters, dtype="<f4").data])
 
     def prune(self, keep: frozenset[int]) -> None:
         """Delete all other models."""

@@ -29,7 +29,6 @@ Clients are indices in the roster. `perform`, command by command:
 `Record`         `history.append(...)` with bytes, seconds, clamped and `norm(mean[:layout.trainable])`
 `Checkpoint`     `checkpoint.save(...)`
 `Publish`        `models.publish(version, parameters)`, `models.prune(retained(models.present(), version, selection, capacity))`
-`KeepBest`       `models.keep(version)`
 `Finish`         release model `version` to the output with the history, say goodbye to all clients, write the last word, exit
 ===============  ==========================================================================================================
 
@@ -51,7 +50,9 @@ What goes into the queue, from the streams and from polling the evaluator's fold
   history alone, since a model that is deleted can't become the result.
 
 After a crash: `resume = Resume(checkpoint.rounds_done, next_slot, next_epoch, checkpoint.selection)`, where the next slot and
-epoch are the greater of the checkpoint's and the slot log's. A slot that was open then is lost, and its number is never used again.
+epoch are the greater of the checkpoint's and the slot log's. A slot that was open then is lost, and its number is never
+used again. The first events are `Evaluated`, once more, for each line of `history.evaluated_since(selection.last_version)`
+whose model is still there: evaluations since that checkpoint, of which the evaluator may have forgotten.
 """
 
 from coterie_worker.rounds.cohort import cohort

@@ -106,13 +106,6 @@ class Publish:
     selection: Selection
 
 
-@dataclass(frozen=True, slots=True)
-class KeepBest:
-    """Bring the file of the best model so far to disk."""
-
-    version: int
-
-
 class Outcome(StrEnum):
     """How a job's rounds ended."""
 
@@ -132,4 +125,4 @@ class Finish:
     needed: int = 0
 
 
-Command: TypeAlias = Await | StartEpoch | Drop | Skip | OpenSlot | CloseStage | ApplySum | Record | Checkpoint | Publish | KeepBest | Finish
+Command: TypeAlias = Await | StartEpoch | Drop | Skip | OpenSlot | CloseStage | ApplySum | Record | Checkpoint | Publish | Finish

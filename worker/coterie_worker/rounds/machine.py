@@ -317,10 +317,9 @@ def _evaluated(state: State, event: on.Evaluated) -> Transition:
         after = replace(before, last_version=max(before.last_version, event.version))
     else:
         after = before.observe(criterion, event.version, event.value)
-    kept = (do.KeepBest(event.version),) if after.best_version != before.best_version else ()
     state = replace(state, selection=after)
     between_slots = _is_assembling(state) or state.phase is Phase.EVALUATING
-    return _then(kept, _next(state)) if between_slots else (state, kept)
+    return _next(state) if between_slots else (state, ())
 
 
 def _conclude(state: State) -> Transition:

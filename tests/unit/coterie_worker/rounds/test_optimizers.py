@@ -111,9 +111,9 @@ def test_chunks_leave_no_seam(name):
 def test_three_numbers_by_hand():
     start, delta = np.array([1.0, 2.0, 3.0]), np.array([[0.5, -1.0, 0.0]])
 
-    assert [1.5, 1.0, 3.0] == run(Strategy(name=StrategyName.FED_AVG), start, delta).tolist()
+    assert run(Strategy(name=StrategyName.FED_AVG), start, delta).tolist() == [1.5, 1.0, 3.0]
     twice = run(Strategy(name=StrategyName.FED_AVG_M, momentum=0.5), start, np.repeat(delta, 2, axis=0))
-    assert [1.0 + 0.5 + 0.75, 2.0 - 1.0 - 1.5, 3.0] == twice.tolist()
+    assert twice.tolist() == [1.0 + 0.5 + 0.75, 2.0 - 1.0 - 1.5, 3.0]
     # Adagrad: v = 1 + Δ², m = Δ, x += m / (√v + 1), with Δ = √3 (so √v = 2).
     grown = run(Strategy(name=StrategyName.FED_ADAGRAD, server_learning_rate=1.0, beta1=0.0, tau=1.0), start, np.full((1, 3), np.sqrt(3)))
     assert (start + np.sqrt(3) / 3) == pytest.approx(grown)
@@ -151,13 +151,13 @@ def test_buffers_take_the_mean_whatever_the_optimizer(name):
 
     parameters = run(strategy, np.array([0.0, 0.0, 10.0, 20.0]), deltas, trainable=2)
 
-    assert [12.5, 17.0] == parameters[2:].tolist()
+    assert parameters[2:].tolist() == [12.5, 17.0]
     assert READINGS[name](np.zeros(2), deltas[:, :2], strategy) == pytest.approx(parameters[:2], rel=1e-5)
 
 
 @every_strategy
 def test_a_model_of_buffers_alone_is_fine(name):
-    assert [3.0] == run(Strategy(name=name), np.array([1.0]), np.array([[2.0]]), trainable=0).tolist()
+    assert run(Strategy(name=name), np.array([1.0]), np.array([[2.0]]), trainable=0).tolist() == [3.0]
 
 
 @every_strategy

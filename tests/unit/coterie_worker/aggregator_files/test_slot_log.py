@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.unit.coterie_worker.aggregator_files.crash_disk import CrashDisk, crashes
+
+from coterie_worker.aggregator.slots import FILE, DamagedSlotLog, SlotLog, SlotUsedBefore
+
+
+def fill(log):
+    log.open_epoch(1)
+    log.open_slot(1, 0)
+    log.freeze(1, b"\x01" * 32)
+    log.open_slot(2, 1)
+    log.open_epoch(2)
+    log.open_slot(12, 1)
+
+
+def test_a_new_log_begins_with_slot_and_epoch_one(tmp_path):
+    log = SlotLog(tmp_path)
+
+    assert (log.next_slot, log.next_epoch) == (1, 1)
+
+
+def test_a_restart_goes_on_after_the_highest_slot_and_epoch(tmp_path):
+    fill(SlotLog(tmp_path))
+    log = SlotLog(tmp_path)
+
+    assert (log.next_slot, log.next_epoch) == (13, 3)
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["same process", "after a restart"])
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda log: log.open_slot(12, 2),
+        lambda log: log.open_slot(3, 2),
+        lambda log: log.open_slot(0, 2),
+        lambda log: log.open_epoch(2),
+        lambda log: log.open_epoch(1),
+        lambda log: log.freeze(1, b"\x02" * 32),
+    ],
+    ids=["the same slot", "an earlier slot", "slot zero", "the same epoch", "an earlier epoch", "other survivors"],
+)
+def test_nothing_is_opened_or_frozen_twice(tmp_path, act, restart):
+    log = SlotLog(tmp_path)
+    fill(log)
+    if restart:
+        log = SlotLog(tmp_path)
+    before = (tmp_path / FILE).read_bytes()
+
+    with pytest.raises(SlotUsedBefore, match="must be greater than"):
+        act(log)
+
+    assert before == (tmp_path / FILE).read_bytes()
+
+
+def test_a_log_cut_at_any_byte_goes_on_after_its_last_whole_slot(tmp_path):
+    fill(SlotLog(tmp_path))
+    content = (tmp_path / FILE).read_bytes()
+    for size in range(len(content) + 1):
+        (tmp_path / FILE).write_bytes(content[:size])
+        expected = 1
+        for slot, line in ((1, b'{"slot":1,"round":0}\n'), (2, b'{"slot":2,"round":1}\n'), (12, b'{"slot":12,"round":1}\n')):
+            expected = slot + 1 if line in content[:size] else expected
+
+        log = SlotLog(tmp_path, CrashDisk(tmp_path))
+
+        assert expected == log.next_slot
+        log.open_slot(50, 9)
+        assert SlotLog(tmp_path).next_slot == 51, "what is appended after a torn line is read"
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 30, b"\0" * 30 + b"\n", b'{"slot":', b"\r\r", b'{"slot":9}\r', b"[1]\n", b'"slot"'])
+def test_a_torn_last_line_is_cut_off(tmp_path, tail):
+    fill(SlotLog(tmp_path))
+    content = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(content + tail)
+
+    assert SlotLog(tmp_path).next_slot == 13
+    assert content == (tmp_path / FILE).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\0\0\0\n", b"{}\n", b'{"slot":true}\n', b'{"slot":"7"}\n', b"[7]\n", b'{"slot":1}\n', b'{"slot":0}\n', b'{"epoch":1}\n', b"\n"],
+)
+def test_damage_before_the_last_line_is_refused(tmp_path, line):
+    fill(SlotLog(tmp_path))
+    content = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(content + line + b'{"slot":40,"round":3}\n')
+
+    with pytest.raises(DamagedSlotLog, match=f"{FILE}:7: "):
+        SlotLog(tmp_path)
+
+
+def test_a_whole_last_line_that_goes_back_is_refused(tmp_path):
+    fill(SlotLog(tmp_path))
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b'{"slot":5,"round":3}\n')
+
+    with pytest.raises(DamagedSlotLog, match="slot 5, must be greater than 12"):
+        SlotLog(tmp_path)
+
+
+def test_after_a_failed_write_nothing_more_is_opened(tmp_path):
+    class Full:
+        def append(self, path, data):
+            raise OSError("no space left on device")
+
+    log = SlotLog(tmp_path, Full())
+    with pytest.raises(OSError, match="no space"):
+        log.open_slot(1, 0)
+
+    with pytest.raises(DamagedSlotLog, match="an earlier write failed"):
+        log.open_slot(2, 0)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 9)), max_size=20))
+def test_slots_strictly_increase_whatever_is_tried(tmp_path_factory, tries):
+    folder = tmp_path_factory.mktemp("log")
+    opened = []
+    log = SlotLog(folder, CrashDisk(folder))
+    for restart, slot in tries:
+        if restart:
+            log = SlotLog(folder, CrashDisk(folder))
+        try:
+            log.open_slot(slot, 0)
+        except SlotUsedBefore:
+            continue
+        opened.append(slot)
+
+    assert opened == sorted(set(opened))
+
+
+def test_no_crash_frees_an_opened_slot_or_epoch(tmp_path):
+    def play(folder, disk, witness):
+        for _ in range(2):  # the second log begins with what the first left
+            log = SlotLog(folder, disk)
+            for _ in range(2):
+                log.open_epoch(log.next_epoch)
+                witness.append(("epoch", log.next_epoch - 1))
+                log.open_slot(log.next_slot, 0)
+                witness.append(("slot", log.next_slot - 1))
+
+    for folder, witness in crashes(tmp_path, play):
+        log = SlotLog(folder)
+
+        assert log.next_slot > max([number for kind, number in witness if kind == "slot"], default=0)
+        assert log.next_epoch > max([number for kind, number in witness if kind == "epoch"], default=0)
+
+
+def test_a_log_that_forgets_to_sync_is_caught(tmp_path):
+    def play(folder, disk, witness):
+        original = disk.append
+        disk.append = lambda path, data: original(path, data, sync=False)
+        log = SlotLog(folder, disk)
+        log.open_slot(1, 0)
+        witness.append(1)
+        log.open_slot(2, 0)
+
+    assert any(SlotLog(folder).next_slot <= max(witness) for folder, witness in crashes(tmp_path, play) if witness)
