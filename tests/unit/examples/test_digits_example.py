@@ -118,6 +118,13 @@ def test_the_owners_check_finds_nothing_wrong(shards):
     assert check_data("digits_task:Digits", {}, shards / "hospital-b") != ()
 
 
+@pytest.mark.parametrize("task", ["digits/digits_task.py", "fashion-mnist/fashion_task.py"])
+def test_a_task_is_less_than_forty_lines_of_pytorch(task):
+    lines = (HERE.parent / task).read_text().splitlines()
+
+    assert len([line for line in lines if line.strip()]) < 40
+
+
 def config(job: FederatedJob) -> JobConfig:
     spec = job.spec
     return JobConfig(
