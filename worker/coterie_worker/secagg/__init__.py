@@ -22,7 +22,8 @@ How an aggregator's shell drives it (`ServerEpoch`; `PlainServer` the same):
         total = await to_thread(epoch.result)             # heavy; Encoding.decode(total.sum)
 
 A lost connection: `epoch.drop(sender)`; the client is out until the next epoch. `receive` and `accept` raise
-PeerProtocolError with `.sender` and change nothing: ignore `TooLate`, `drop` the sender of any other.
+PeerProtocolError with `.sender` and change nothing: ignore `TooLate` and `WrongSession` (the sender is slow), `drop` it for any
+other.
 `accept` (SHA-256 and one addition), `close` out of UNMASK and `result` take long for long vectors and release the
 interpreter's lock: call them from a thread, but one at a time. `result(run=pool.map, shards=k)` uses k threads.
 
@@ -55,6 +56,7 @@ from coterie_worker.secagg.errors import (
     SecaggError,
     TooFewSurvivors,
     TooLate,
+    WrongSession,
 )
 from coterie_worker.secagg.messages import SlotStart as SlotHeader
 from coterie_worker.secagg.messages import starts_epoch
@@ -90,6 +92,7 @@ __all__ = [
     "Stage",
     "TooFewSurvivors",
     "TooLate",
+    "WrongSession",
     "default_colluders",
     "least_threshold",
     "parameters_of",

@@ -21,9 +21,11 @@ from coterie_worker.secagg.messages import (
     HASH_BYTES,
     MAX_NUMBER,
     Consistent,
+    Dealing,
     EpochStart,
     Message,
     Revealed,
+    ShareAck,
     SlotStart,
     decode_message,
     encode_message,
@@ -90,8 +92,9 @@ class ServerSession:
     def receive(self, sender: int, payload: bytes) -> None:
         """Take one control message of a client.
 
-        Raises: PeerProtocolError with `sender`, and nothing changed. `TooLate` is what an honest, slow client causes; after
-            any other, `drop` the sender. The same message twice is taken once.
+        Raises: PeerProtocolError with `sender`, and nothing changed. An honest, slow client causes `TooLate` (an earlier stage
+            or slot) or `WrongSession` (an earlier epoch); after any other, `drop` the sender. The same message twice is
+            taken once.
         """
         try:
             self._receive(sender, payload)
@@ -103,6 +106,8 @@ class ServerSession:
         if sender not in self._live:
             raise Unexpected(f"client {sender}: it is not, or no longer, in epoch {self._start.epoch}")
         message = decode_message(payload)
+        if isinstance(message, Dealing | ShareAck | Consistent | Revealed):
+            self._check_sid(message.sid)  # first of all: an honest client may still answer the epoch before this one
         if isinstance(message, Consistent | Revealed) and message.slot < self._next_slot - 1:
             raise TooLate(f"{type(message).__name__}: of slot {message.slot}, the open one is {self._next_slot - 1}")
         expect(self._expects, self.stage, type(message))

@@ -110,7 +110,8 @@ def test_strangers_and_the_dropped_are_refused() -> None:
 
 def test_messages_of_later_stages_and_of_aggregators_are_refused() -> None:
     world, _ = replies_at(Stage.SHARE)
-    for message in (Consistent(bytes(32), 0, bytes(64)), Revealed(bytes(32), 0, ()), EpochStart(1, 0)):
+    sid = world.server._sid
+    for message in (Consistent(sid, 0, bytes(64)), Revealed(sid, 0, ()), EpochStart(1, 0)):
         refuses(world, encode_message(message), errors.Unexpected)
 
 
@@ -119,6 +120,20 @@ def test_messages_of_earlier_stages_are_late() -> None:
 
     refuses(world, world.answered[CHEAT][0], errors.TooLate)
     finish(world, replies)
+
+
+@pytest.mark.parametrize("stage", [Stage.ADVERTISE, Stage.SHARE, Stage.ACKNOWLEDGE, Stage.CONSISTENCY, Stage.UNMASK])
+def test_answers_of_an_earlier_epoch_are_told_from_lies(stage: Stage) -> None:
+    _, old = replies_at(Stage.UNMASK)
+    before = World(parameters_for(6), epoch=0).set_up().open().upload()
+    before.finish()
+    world, _ = replies_at(stage)
+
+    for payload in before.answered[CHEAT][1:]:
+        refuses(world, payload, errors.WrongSession)
+    refuses(world, before.answered[CHEAT][0], errors.WrongSession if stage is Stage.ADVERTISE else errors.TooLate)
+    if stage is Stage.UNMASK:
+        world.server.receive(CHEAT, old[CHEAT])  # seeded entropy: the same epoch all over
 
 
 def test_answers_of_an_earlier_slot_are_late() -> None:
