@@ -24,8 +24,9 @@ Clients are indices in the roster. `perform`, command by command:
                  `SumOpened(step, survivors)`; else `StageOpened(step, epoch.waiting_for)`
 `Drop`           `epoch.drop(client)`
 `Skip`           `epoch.skip(client)`
-`ApplySum`       `decoded = encoding.decode(epoch.result().sum)`, the heavy call; `mean = to_mean(decoded.sum, weight)`, which is
-                 `decoded.weight`, or the number of survivors where that is None; `optimizer.apply(moments, parameters, mean, layout.trainable)`
+`ApplySum`       `decoded = encoding.decode(epoch.result().sum)`, the heavy call; `mean = to_mean(decoded.sum, weight)`, where
+                 weight is `decoded.weight`, or the number of survivors if that is None; then
+                 `optimizer.apply(moments, parameters, mean, layout.trainable)`
 `Record`         `history.append(...)` with bytes, seconds, clamped and `norm(mean[:layout.trainable])`
 `Checkpoint`     `checkpoint.save(...)`
 `Publish`        `models.publish(version, parameters)`, `models.prune(retained(models.present(), version, selection, capacity))`
