@@ -116,7 +116,7 @@ def _started(folder: Path) -> ControlPlane:
 
 def _start(folder: Path, processes: Processes) -> ControlPlane:
     """Start the three programs; each waits for the one before by itself, so none is awaited but the last."""
-    etcd_port, port = _free_ports(2)
+    etcd_port, port = free_ports(2)
     names = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
     files = certificates.issue(folder, names, (HOST, "10.250.0.1"))
     admin, manager = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
@@ -190,7 +190,8 @@ def _is_ready(server: str, authority: Path, token: str) -> bool:
         return False
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on now."""
     sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,16 +10,14 @@ import pytest
 from tests.cluster import chart
 from tests.cluster.binaries import BinariesUnavailableError
 from tests.cluster.controlplane import ControlPlane, control_plane
-from tests.cluster.processes import wait_until
+from tests.cluster.processes import Process, wait_until
+from tests.cluster.replica import Replica
+from tests.controlplane import scenario
 
 from coterie_operator.kube import KubeCluster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-
-JOB_NAMESPACE = "research"
-TENANTS = ("hospital-a", "hospital-b")
-VALUES = {"tenants": list(TENANTS), "jobNamespaces": [JOB_NAMESPACE]}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,14 +41,7 @@ def empty_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPla
 @pytest.fixture(scope="session")
 def plane(empty_plane: ControlPlane) -> ControlPlane:
     """A control plane with the chart installed, but for the operator itself."""
-    for name in (chart.NAMESPACE, JOB_NAMESPACE, *TENANTS):
-        empty_plane.kubectl("create", "namespace", name)
-    manifests = chart.render(VALUES)
-    definitions = chart.of_kind(manifests, "CustomResourceDefinition")
-    empty_plane.kubectl("apply", "--server-side", "-f", "-", stdin=chart.to_yaml(definitions))
-    empty_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-    others = [manifest for manifest in manifests if manifest["kind"] not in {"CustomResourceDefinition", "Deployment"}]
-    empty_plane.kubectl("apply", "--server-side", "-f", "-", stdin=chart.to_yaml(others))
+    scenario.install(empty_plane)
     wait_until(lambda: _policies_hold(empty_plane), "the admission policies hold")
     return empty_plane
 
@@ -56,7 +49,7 @@ def plane(empty_plane: ControlPlane) -> ControlPlane:
 def _policies_hold(plane: ControlPlane) -> bool:
     """Policies take effect a moment after they are created: try something that they refuse."""
     account = f"--as=system:serviceaccount:{chart.NAMESPACE}:{chart.SERVICE_ACCOUNT}"
-    arguments = ("create", "secret", "generic", "refused", "-n", JOB_NAMESPACE, "--dry-run=server", account)
+    arguments = ("create", "secret", "generic", "refused", "-n", scenario.JOBS, "--dry-run=server", account)
     return "the operator creates Secrets" in plane.try_kubectl(*arguments).stderr
 
 
@@ -71,6 +64,40 @@ async def admin(plane: ControlPlane) -> AsyncIterator[KubeCluster]:
 def operator_kubeconfig(plane: ControlPlane) -> Path:
     """A kubeconfig of the operator's own account, with exactly the rights that the chart gives it."""
     return plane.kubeconfig_of(chart.NAMESPACE, chart.SERVICE_ACCOUNT)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Path:
+    """The example's folder, its volumes made."""
+    if not (scenario.DIGITS / "volumes").is_dir():
+        subprocess.run([sys.executable, "prepare.py"], cwd=scenario.DIGITS, check=True)
+    return scenario.DIGITS
+
+
+@pytest.fixture(scope="session")
+def node(plane: ControlPlane, digits: Path) -> Process:
+    """Runs every pod of the cluster as processes here."""
+    command = [sys.executable, "-m", "tests.cluster.node", plane.kubeconfig, plane.folder / "node", digits / "volumes"]
+    return plane.processes.start("node", command)
+
+
+@pytest.fixture
+def operator(plane: ControlPlane, operator_kubeconfig: Path, node: Process) -> Iterator[Replica]:
+    """The operator as its own process, with its own account, leading; and a node that runs what it starts."""
+    replica = Replica(plane.processes, operator_kubeconfig)
+    replica.start()
+    replica.lead()
+    yield replica
+    replica.end()
+
+
+@pytest.fixture
+def tenants(plane: ControlPlane) -> None:
+    """Five hospitals that have enrolled and granted the use of their digits."""
+    plane.kubectl("apply", "-f", "-", stdin=chart.to_yaml(scenario.without_the_job()))
+    for tenant in scenario.TENANTS:
+        if not plane.get("fds", "digits", "-n", tenant)["spec"].get("identity", {}).get("publicKey"):
+            scenario.enroll(plane, tenant)
 
 
 @pytest.fixture

@@ -1,0 +1,34 @@
+"""What a user does, with kubectl alone, from `apply` to `delete`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.cluster.processes import wait_until
+from tests.controlplane.scenario import JOBS, TENANTS, enroll, inventory, of_people
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cluster.controlplane import ControlPlane
+    from tests.cluster.replica import Replica
+
+
+def test_digits_from_apply_to_delete(plane: ControlPlane, operator: Replica, digits: Path) -> None:
+    before = inventory(plane)
+    plane.kubectl("apply", "-f", str(digits))
+    for tenant in TENANTS:
+        enroll(plane, tenant)
+    plane.kubectl("wait", "--for=condition=Succeeded", "fjob/digits", "-n", JOBS, "--timeout=180s")
+    line = plane.kubectl("get", "fjob", "digits", "-n", JOBS).splitlines()[1].split()
+    described = plane.kubectl("describe", "fjob", "digits", "-n", JOBS)
+    status = plane.get("fjob", "digits", "-n", JOBS)["status"]
+
+    assert line[:3] == ["digits", "Succeeded", "20"]
+    assert status["accuracy"] >= 0.95
+    assert status["survivors"] >= 4
+    assert {each["type"]: each["status"] for each in status["conditions"]}["Failed"] == "False"
+    assert "Type:                  Succeeded" in described
+
+    plane.kubectl("delete", "fjob", "digits", "-n", JOBS, "--timeout=60s")
+    wait_until(lambda: inventory(plane) == before | of_people(), "nothing is left but what people brought")
