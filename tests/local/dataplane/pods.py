@@ -9,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from contextlib import suppress
@@ -21,6 +22,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.local.dataplane.authority import Authority
+from tests.local.dataplane.nursery import Child, Nursery
 
 from coterie_api.fields import canonical, parse
 from coterie_api.names import FILE_JOB, FILE_ROLE, PORT_STATUS
@@ -73,7 +75,7 @@ def job_of(keys: list[Ed25519PrivateKey], **changes: Any) -> JobConfig:
 def wait_for(holds: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
     """Wait until `holds` returns something true, and return it."""
     end = time.monotonic() + seconds
-    pause = __import__("threading").Event()
+    pause = threading.Event()
     while not (found := holds()):
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds:g} s: {what}")
@@ -90,11 +92,16 @@ class Pod:
     role: str
     address: str
     environment: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
+    nursery: Nursery | None = None  # None: a process of its own from the first import
+    process: subprocess.Popen[bytes] | Child | None = None
 
     def start(self) -> None:
+        arguments = [self.role, f"--host={self.address}", "--log-level=DEBUG"]
+        if self.nursery is not None:
+            self.process = self.nursery.start(arguments, self.environment, str(self.root), str(self.root / "log"))
+            return
         with (self.root / "log").open("ab") as log:
-            command = [sys.executable, "-m", "coterie_worker", self.role, f"--host={self.address}"]
+            command = [sys.executable, "-m", "coterie_worker", *arguments]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment, cwd=self.root)
 
     def send(self, number: signal.Signals) -> None:
@@ -117,11 +124,28 @@ class Pod:
 
     @property
     def log(self) -> str:
-        return (self.root / "log").read_text()
+        path = self.root / "log"
+        return path.read_text() if path.exists() else ""
 
     @property
     def last_word(self) -> Termination:
         return parse(Termination, json.loads((self.root / "dev/termination-log").read_bytes()), where="termination")
+
+    def says(self, text: str) -> None:
+        """Wait until the log holds a text."""
+        wait_for(lambda: text in self.log, f"{self.name} says {text!r}")
+
+    @property
+    def reached(self) -> Path:
+        """Where the task says that it is training; see tasks/tiny.py."""
+        return self.place("/data") / "reached"
+
+    def misbehave(self, how: str) -> None:
+        """Tell the task in this pod how; see tasks/tiny.py."""
+        (self.place("/data") / "misbehave").write_text(how)
+
+    def behave(self) -> None:
+        (self.place("/data") / "misbehave").unlink()
 
     def place(self, mount: str) -> Path:
         return self.root / mount.lstrip("/")
@@ -137,6 +161,7 @@ class DataPlane:
     has_evaluator: bool = False
     policy: TenantPolicy = field(default_factory=TenantPolicy)
     tasks: Path = TASKS
+    nursery: Nursery | None = None
 
     def __post_init__(self) -> None:
         self.authority = Authority()
@@ -154,11 +179,12 @@ class DataPlane:
         pair = self.authority.issue(dns=SERVICE, uri=f"coterie://job/{JOB_UID}/aggregator")
         (self.aggregator.place("/etc/coterie/tls") / "tls.crt").write_bytes(pair.certificate)
         (self.aggregator.place("/etc/coterie/tls") / "tls.key").write_bytes(pair.key)
+        self.sidecars: list[Pod] = []
         self.members = [self._client(i) for i in range(self.clients)]
 
     def initialize(self) -> None:
         """Run the init container to its end."""
-        init = replace(self.aggregator, name="initialize", role="initialize")
+        init = replace(self.aggregator, name="initialize", role="initialize", nursery=self.nursery)
         init.start()
         assert init.wait() == 0, init.log
 
@@ -169,8 +195,17 @@ class DataPlane:
         for member in self.members:
             member.start()
 
+    def evaluator(self) -> Pod:
+        """The sidecar, with public data of its own, in the aggregator's pod."""
+        pod = replace(self.aggregator, name="evaluator", role="evaluator", process=None, nursery=self.nursery)
+        pod.place("/data").mkdir()
+        x = np.random.default_rng(99).normal(size=(30, 8)).astype(np.float32)
+        np.savez(pod.place("/data") / "test.npz", x=x, y=(x @ np.arange(8, dtype=np.float32) / 8 + 1).reshape(-1, 1))
+        self.sidecars.append(pod)
+        return pod
+
     def stop(self) -> None:
-        for pod in (self.aggregator, *self.members):
+        for pod in (self.aggregator, *self.members, *self.sidecars):
             if pod.process is not None and pod.process.poll() is None:
                 with suppress(ProcessLookupError):
                     pod.send(signal.SIGCONT)
@@ -196,7 +231,7 @@ class DataPlane:
             progress = self.status()
             return progress if progress is not None and holds(progress) else None
 
-        return wait_for(seen, f"{what}\n{self.aggregator.log if (self.aggregator.root / 'log').exists() else ''}")
+        return wait_for(seen, f"{what}\n{self.aggregator.log}")
 
     @property
     def slots(self) -> list[int]:
@@ -242,4 +277,11 @@ class DataPlane:
                 (root / mount).symlink_to(self.folder / mount)
         environment = {**os.environ, "COTERIE_ROOT": str(root), "PYTHONPATH": str(self.tasks), "OMP_NUM_THREADS": "1"}
         address = self.address if name == "aggregator" else "127.0.0.1"
-        return Pod(name, root, "aggregator" if name == "aggregator" else "client", address, environment)
+        return Pod(
+            name,
+            root,
+            "aggregator" if name == "aggregator" else "client",
+            address,
+            environment,
+            None if name == "aggregator" else self.nursery,
+        )

@@ -9,8 +9,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from coterie_worker.aggregator.checkpoint import Snapshot
-from coterie_worker.aggregator.publish import capacity
+from coterie_worker.aggregator.checkpoint import Checkpoint, Snapshot
+from coterie_worker.aggregator.history import History
+from coterie_worker.aggregator.publish import Models, capacity
+from coterie_worker.aggregator.slots import SlotLog
+from coterie_worker.aggregator.tally import Tally
 from coterie_worker.rounds import commands as do
 from coterie_worker.rounds import events as on
 from coterie_worker.rounds import retained
@@ -21,12 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from coterie_api.podconfig import JobConfig
-    from coterie_worker.aggregator.checkpoint import Checkpoint
-    from coterie_worker.aggregator.history import History
     from coterie_worker.aggregator.model import Model
-    from coterie_worker.aggregator.publish import Models
-    from coterie_worker.aggregator.slots import SlotLog
-    from coterie_worker.aggregator.tally import Tally
     from coterie_worker.secagg import Outbox, SessionParameters
     from coterie_worker.transport import RoundsServer
 
@@ -42,6 +40,7 @@ class Files:
     slots: SlotLog
     history: History
     models: Models
+    is_evaluated: bool  # whether anybody reads the models
 
 
 class Performer:
@@ -57,8 +56,7 @@ class Performer:
         self._norm = 0.0
         self.model = model
         self.epoch: ServerEpoch | PlainServer | None = None
-        self.tally: Tally
-        self.has_evaluator = False
+        self.tally = Tally(job, server.traffic)
 
     def joined(self, client: int) -> None:
         """A new session: it holds no parameters."""
@@ -154,7 +152,7 @@ class Performer:
         await asyncio.to_thread(self._files.checkpoint.save, snapshot)
 
     async def _publish(self, command: do.Publish) -> None:
-        if self.has_evaluator:
+        if self._files.is_evaluated:
             await asyncio.to_thread(self._show, command)
 
     def _show(self, command: do.Publish) -> None:

@@ -25,7 +25,6 @@ from coterie_worker.aggregator.perform import Files, Performer
 from coterie_worker.aggregator.publish import Models, Output
 from coterie_worker.aggregator.slots import SlotLog
 from coterie_worker.aggregator.status import StatusServer
-from coterie_worker.aggregator.tally import Tally
 from coterie_worker.rounds import Resume, State, advance, begin, rules_of
 from coterie_worker.rounds import commands as do
 from coterie_worker.rounds import events as on
@@ -94,7 +93,8 @@ class Aggregator:
         initial = Initial.load(folder)
         checkpoint = Checkpoint(folder)
         snapshot = checkpoint.load(job.job_uid, initial.layout.hash.hex())
-        self._files = Files(checkpoint, SlotLog(folder), History(folder, snapshot.rounds_done if snapshot else 0), Models(folder))
+        history = History(folder, snapshot.rounds_done if snapshot else 0)
+        self._files = Files(checkpoint, SlotLog(folder), history, Models(folder), is_evaluated=self._role.has_evaluator)
         self._resume = Resume(
             rounds_done=snapshot.rounds_done if snapshot else 0,
             next_slot=max(snapshot.next_slot if snapshot else 1, self._files.slots.next_slot),
@@ -103,9 +103,8 @@ class Aggregator:
         )
         self._model = Model(job, initial, snapshot)
         self._server = self._make_server(spec_hash)
-        self._tally = Tally(job, self._server.traffic)
         self._perform = Performer(job, parameters_of(job, spec_hash), self._model, self._files, self._server)
-        self._perform.tally, self._perform.has_evaluator = self._tally, self._role.has_evaluator
+        self._tally = self._perform.tally
         self._state = State(rules_of(job, has_evaluator=self._role.has_evaluator))
         self._phase = ""
         self._banned: set[int] = set()
@@ -204,6 +203,7 @@ class Aggregator:
             return self._expel(index, error)
         finally:
             upload.release()
+        log.debug("slot %d: the update of %s is in the sum", upload.tag, self._job.roster[index].client)
         return on.Heard(self._state.step, epoch.waiting_for)
 
     def _expel(self, index: int, error: PeerProtocolError) -> on.Event:

@@ -81,7 +81,8 @@ class Tally:
 
     def progress(self, state: State, phase: str = "") -> Progress:
         """The numbers now."""
-        present = self.drops((*state.absences, *state.failed)) or self.last_drops
+        drops = self.drops((*state.absences, *state.failed)) or self.last_drops
+        latest = {drop.client: drop for drop in (*drops, *self.gone.values())}
         return Progress(
             rounds_done=state.rounds_done,
             rounds=self.job.rounds,
@@ -97,5 +98,5 @@ class Tally:
             bytes_received=self.traffic.received,
             round_seconds=self.round_seconds,
             clamped=self.clamped,
-            drops=tuple(dict.fromkeys((*self.gone.values(), *present))),
+            drops=tuple(latest.values()),
         )

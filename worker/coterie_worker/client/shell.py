@@ -14,16 +14,13 @@ from numpy.typing import NDArray
 from coterie_api.names import EXIT_OK, EXIT_TERMINAL, PATH_DATA, PATH_HOSTS, PATH_STATE, PATH_TLS, PORT_ROUNDS
 from coterie_api.podconfig import ClientRole
 from coterie_api.progress import SENTENCES, Drop, DropReason, Termination
-from coterie_api.v1alpha1.training import Weighting
 from coterie_worker.client.state import SlotRecord, SlotUsed
+from coterie_worker.client.work import Missed, TaskWork, Withdrawn, Work
 from coterie_worker.entropy import system_entropy
 from coterie_worker.layout import Layout
-from coterie_worker.rounds import update_weight
 from coterie_worker.secagg import (
     ClientEpoch,
-    Encoding,
     InvalidParameters,
-    NotFinite,
     PeerProtocolError,
     PlainClient,
     PolicyRefused,
@@ -38,6 +35,7 @@ from coterie_worker.transport import (
     Dropped,
     Finished,
     Greeting,
+    Incoming,
     Limits,
     Peer,
     Reset,
@@ -50,7 +48,6 @@ from coterie_worker.transport import (
 if TYPE_CHECKING:
     from coterie_api.podconfig import JobConfig
     from coterie_worker.config import Pod
-    from coterie_worker.training import Trainer
 
 log = logging.getLogger(__name__)
 PLAIN: Final = "None"
@@ -65,15 +62,6 @@ class Ending:
 
     code: int
     word: Termination
-
-
-class Withdrawn(Exception):
-    """This client can take no part in the job; `word` says why, without data."""
-
-    def __init__(self, drop: Drop, word: Termination) -> None:
-        super().__init__(word.message)
-        self.drop = drop
-        self.word = word
 
 
 class InitialModelChanged(Exception):
@@ -105,7 +93,8 @@ class Client:
     """The shell of one client."""
 
     def __init__(self, pod: Pod, job: JobConfig, spec_hash: bytes, role: ClientRole, record: SlotRecord) -> None:
-        self._pod, self._job, self._role, self._record = pod, job, role, record
+        self._job, self._role, self._record = job, role, record
+        self._work: Work = TaskWork(job, pod.at(PATH_DATA), role.index)
         self._identity = pod.identity()
         self._parameters = parameters_of(job, spec_hash)
         limits = Limits(
@@ -121,8 +110,8 @@ class Client:
         self._initial: dict[VectorKind, Vector] = {}
         self._layout: Layout | None = None
         self._model: Parameters | None = None
-        self._trainer: asyncio.Future[Trainer] | None = None
-        self._work: asyncio.Task[None] | None = None
+        self._loaded: asyncio.Future[None] | None = None
+        self._round_task: asyncio.Task[None] | None = None
         self._working_on = -1  # slot
 
     async def run(self) -> Ending:
@@ -130,7 +119,7 @@ class Client:
         dial = asyncio.create_task(self._connection.run())
         try:
             self._new_epoch()  # policy and identity, before anything is said
-            preload = asyncio.get_running_loop().run_in_executor(self._heavy, import_training)
+            preload = asyncio.get_running_loop().run_in_executor(self._heavy, self._work.prepare)
             listen = asyncio.create_task(self._listen(preload))
             await asyncio.wait({dial, listen}, return_when=asyncio.FIRST_COMPLETED)
             if not listen.done() and dial.exception() is not None:
@@ -175,12 +164,12 @@ class Client:
                 case Control(payload):
                     await self._take_control(payload)
 
-    async def _next(self) -> Any:
+    async def _next(self) -> Incoming:
         """The next message; meanwhile work begins when all is there for it, and what fails ends this client."""
-        receive = asyncio.ensure_future(self._connection.receive())
+        receive: asyncio.Future[Incoming] = asyncio.ensure_future(self._connection.receive())
         try:
             while not receive.done():
-                busy = {future for future in (self._trainer, self._work) if future is not None and not is_well(future)}
+                busy: set[asyncio.Future[Any]] = {future for future in (self._loaded, self._round_task) if future is not None and not is_well(future)}
                 done, _ = await asyncio.wait({receive, *busy}, return_when=asyncio.FIRST_COMPLETED)
                 for future in done - {receive}:
                     future.result()
@@ -206,15 +195,7 @@ class Client:
         self._connection.holds = self._initial_hash
         self._initial.clear()
         self._layout = Layout.from_json(layout.tobytes())
-        self._trainer = asyncio.get_running_loop().run_in_executor(self._heavy, self._load, self._layout, model.tobytes())
-
-    def _load(self, layout: Layout, initial: bytes) -> Trainer:
-        from coterie_worker.training import TaskFailure, Trainer
-
-        try:
-            return Trainer(self._job, self._pod.at(PATH_DATA), layout, initial, index=self._role.index)
-        except TaskFailure as failure:
-            raise Withdrawn(failure.drop, failure.termination) from None
+        self._loaded = asyncio.get_running_loop().run_in_executor(self._heavy, self._work.load, self._layout, model.tobytes())
 
     async def _take_model(self, vector: Vector) -> None:
         values = vector.words.view("<f4")
@@ -248,32 +229,27 @@ class Client:
             raise Withdrawn(drop, Termination(drop.reason.value, message, drop=drop)) from error
 
     def _begin_work(self) -> None:
-        """Start on the open slot if all is there: its header, the model that it names, the trainer."""
-        epoch, model, trainer = self._epoch, self._model, self._trainer
+        """Start on the open slot if all is there: its header, the model that it names, the task."""
+        epoch, model, loaded = self._epoch, self._model, self._loaded
         if epoch is None or epoch.header is None or not epoch.is_participant or epoch.header.slot == self._working_on:
             return
-        if model is None or trainer is None or not is_well(trainer) or epoch.header.model_hash != model.hash:
+        if model is None or loaded is None or not is_well(loaded) or epoch.header.model_hash != model.hash:
             return
-        if self._work is not None and not self._work.done():
+        if self._round_task is not None and not self._round_task.done():
             return  # the last slot's training can't be interrupted; its end comes back here
         self._working_on = epoch.header.slot
-        self._work = asyncio.create_task(self._round(epoch, epoch.header, model, trainer.result()))
+        self._round_task = asyncio.create_task(self._round(epoch, epoch.header, model))
 
-    async def _round(self, epoch: ClientEpoch | PlainClient, header: SlotHeader, model: Parameters, trainer: Trainer) -> None:
-        from coterie_worker.training import TaskFailure
-
+    async def _round(self, epoch: ClientEpoch | PlainClient, header: SlotHeader, model: Parameters) -> None:
         loop, slot = asyncio.get_running_loop(), header.slot
         use = loop.run_in_executor(None, self._record.use, self._job.job_uid, slot)  # beside the training: no time is lost
         try:
-            encoded = await loop.run_in_executor(self._heavy, self._train, trainer, model)
+            encoded = await loop.run_in_executor(self._heavy, self._work.update, model.values, model.version)
             await use
-        except TaskFailure as failure:
+        except Missed as missed:
             await asyncio.wait([use])
-            drop = failure.drop
+            drop = missed.drop
             self._connection.send(Dropped(slot, drop.reason, drop.error_class, drop.where, drop.incident))
-            return
-        except NotFinite:
-            self._connection.send(Dropped(slot, DropReason.NOT_FINITE))
             return
         except SlotUsed as error:
             log.error("%s", error)
@@ -285,19 +261,8 @@ class Client:
                 return
             epoch.check_model(model.hash)
             masked, signature = await asyncio.to_thread(epoch.mask, encoded)
+        log.debug("slot %d: masked", slot)
         self._connection.send(Vector(VectorKind.MASKED, slot, masked, signature))
-
-    def _train(self, trainer: Trainer, model: Parameters) -> NDArray[np.uint32]:
-        update = trainer.train(model.values, model.version)
-        job = self._job
-        is_weighted = job.strategy.weighting is Weighting.EXAMPLES
-        encoding = Encoding(job.aggregation.scale, len(job.roster), update.values.size, is_weighted)
-        return encoding.encode(update.values, update_weight(job.strategy, update.examples), system_entropy)
-
-
-def import_training() -> None:
-    """Load torch while the stream is dialed: it takes longer than all the rest."""
-    import coterie_worker.training  # noqa: F401
 
 
 def is_well(future: asyncio.Future[Any]) -> bool:

@@ -198,7 +198,10 @@ def _epoch_ready(state: State, answer: on.EpochReady) -> Transition:
 
 
 def _too_few(state: State, answer: on.TooFew) -> Transition:
-    return _attempt_failed(state, answer.came, answer.needed)
+    # Uploads close early once too few can still come. Then those who could have come are told, not those who were quick.
+    able = len(state.cohort) - len(state.failed)
+    came = able if state.phase is Phase.UNMASKING and answer.came < able < answer.needed else answer.came
+    return _attempt_failed(state, came, answer.needed)
 
 
 def _attempt_failed(state: State, came: int, needed: int) -> Transition:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coterie_worker.transport.auth import Admission
-from coterie_worker.transport.client import Connection, Credential, Peer
+from coterie_worker.transport.client import Connection, Credential, Incoming, Peer
 from coterie_worker.transport.limits import Limits, control_bytes
 from coterie_worker.transport.messages import (
     Control,
@@ -35,6 +35,7 @@ __all__ = [
     "Event",
     "Finished",
     "Greeting",
+    "Incoming",
     "Joined",
     "Left",
     "Limits",

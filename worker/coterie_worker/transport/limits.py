@@ -23,7 +23,7 @@ class Limits:
     connect_seconds: float = 5.0
     handshake_seconds: float = 10.0
     chunk_seconds: float = 30.0  # between two chunks of one vector
-    grace_seconds: float = 5.0  # how long a broken stream may take to come back as the same session
+    grace_seconds: float = 3.0  # how long a broken stream may take to come back as the same session
     finish_seconds: float = 5.0  # for clients to hear that the job ended
     keepalive_seconds: float = 20.0
     keepalive_answer_seconds: float = 10.0

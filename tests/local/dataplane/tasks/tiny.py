@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,9 @@ from coterie_worker.training import Task
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+PAUSE = threading.Event()
 
 
 class Line(Task):
@@ -32,7 +36,15 @@ class Line(Task):
         x, y = batch
         return functional.mse_loss(model(x), y)
 
+    def metrics(self, model, batch):
+        x, y = batch
+        return {"loss": (functional.mse_loss(model(x), y, reduction="sum"), y.numel())}
+
     def train_round(self, model, this):
+        if self.how == "hold":
+            (self.misbehavior.parent / "reached").touch()
+            while self.how == "hold":
+                PAUSE.wait(0.01)
         if self.how == "raise":
             raise ValueError("could not convert string to float: 'Smith, John'")
         super().train_round(model, this)

@@ -1,0 +1,35 @@
+"""Each test's job in processes of its own, gone when the test ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.local.dataplane.nursery import Nursery
+from tests.local.dataplane.pods import DataPlane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where workers with torch come from."""
+    with Nursery() as made:
+        yield made
+
+
+@pytest.fixture
+def plane(tmp_path: Path, nursery: Nursery) -> Iterator[Callable[..., DataPlane]]:
+    """Makes data planes; keywords of JobConfig change the job."""
+    made: list[DataPlane] = []
+
+    def make(clients: int = 3, *, folder: str = "job", **keywords: Any) -> DataPlane:
+        own = {name: keywords.pop(name) for name in ("has_evaluator", "policy", "nursery") if name in keywords}
+        made.append(DataPlane(tmp_path / folder, clients, keywords, **{"nursery": nursery, **own}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
