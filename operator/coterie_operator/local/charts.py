@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-WIDTH: Final = 520
-HEIGHT: Final = 230
+WIDTH: Final = 400
+HEIGHT: Final = 210
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 14, 34
 TICKS: Final = 4
 DOTS: Final = 60  # more points than this are drawn as a line alone

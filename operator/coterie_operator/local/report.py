@@ -32,7 +32,8 @@ h2 { font-size: 15px; margin: 0 0 8px; font-weight: 600; }
 .message { color: var(--soft); margin: 4px 0 20px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin-bottom: 16px; }
 .card, figure, section { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; }
-.card { padding: 12px 16px; } .card b { display: block; font-size: 22px; font-weight: 620; font-variant-numeric: tabular-nums; }
+.card { padding: 12px 16px; } .card b { overflow-wrap: anywhere; }
+.card b { display: block; font-size: 20px; font-weight: 620; font-variant-numeric: tabular-nums; }
 .card span { color: var(--soft); font-size: 13px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(340px, 1fr)); gap: 16px; }
 figure { margin: 0; padding: 14px 16px 8px; } figcaption { font-weight: 600; margin-bottom: 6px; }
@@ -44,7 +45,7 @@ section { margin-top: 16px; padding: 16px 18px; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 5px 10px; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; } tr:last-child td { border-bottom: 0; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, .words td, .words th { text-align: left; }
 ul { margin: 0; padding-left: 18px; } footer { color: var(--soft); font-size: 13px; margin-top: 22px; }
 """
 
@@ -117,7 +118,7 @@ def _tenants(status: Object) -> str:
         )
         for tenant in status.get("tenants") or ()
     ]
-    return _table("Tenants", ("data set", "state", ""), rows) if rows else ""
+    return _table("Tenants", ("data set", "state", "why"), rows, "words") if rows else ""
 
 
 def _rounds(lines: Sequence[RoundLine]) -> str:
@@ -133,7 +134,7 @@ def _row(line: RoundLine) -> tuple[str, ...]:
     return (str(line.round), f"{line.survivors} / {line.cohort}", accuracy, loss, *wire, f"{line.seconds:.2f}", str(line.clamped), drops)
 
 
-def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], style: str = "numbers") -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<section><h2>{escape(title)}</h2><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></section>"
+    return f"<section><h2>{escape(title)}</h2><table class='{style}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></section>"

@@ -161,7 +161,7 @@ def amount(count: float) -> str:
     """Return a number of bytes for people."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+            return f"{count:.4g} {unit}" if count == round(count) else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
 
