@@ -138,6 +138,8 @@ def keygen(namespace: str, name: str, secret_file: Path | None, pem_file: Path |
         _fail(["give --secret FILE or --pem FILE: the private half must go somewhere, and not to the screen"])
     if taken := [str(path) for path in files if path.exists()]:
         _fail([f"{path}: exists; a private key is never overwritten" for path in taken])
+    if nowhere := [str(path.parent) for path in files if not path.parent.is_dir()]:
+        _fail([f"{folder}: no such folder" for folder in nowhere])
     pair = KeyPair.generate()
     if secret_file is not None:
         _write_private(secret_file, json.dumps(pair.secret(namespace, name), indent=2).encode() + b"\n")
