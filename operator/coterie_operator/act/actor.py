@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from coterie_api.fields import dump
@@ -21,7 +22,7 @@ from coterie_operator.manifests.naming import JobKey, job_owner
 from coterie_operator.pki import Authority, aggregator_request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from coterie_operator.settings import Settings
@@ -78,9 +79,9 @@ class Actor:
         version = job.metadata.resource_version if job is not None else ""
         for added in _of(actions, AddFinalizer):
             version = await self._set_finalizers(added.job, added.finalizers, version)
-        troubles = await self._all(self._delete(deletion) for deletion in _of(actions, Delete))
-        troubles += await self._all(self._create(creation.obj) for creation in _of(actions, Create))
-        troubles += await self._all(self._certify(creation, now) for creation in _of(actions, CreateCertificate))
+        troubles = await self._each(self._delete, _of(actions, Delete))
+        troubles += await self._each(self._create, [creation.obj for creation in _of(actions, Create)])
+        troubles += await self._each(partial(self._certify, now=now), _of(actions, CreateCertificate))
         if not troubles:
             for removed in _of(actions, RemoveFinalizer):
                 await self._set_finalizers(removed.job, removed.finalizers, version)
@@ -122,14 +123,19 @@ class Actor:
         return str(patched["metadata"]["resourceVersion"])
 
     @staticmethod
-    async def _all(work: Iterable[Awaitable[Trouble | None]]) -> list[Trouble]:
+    async def _each(perform: Callable[[A], Awaitable[Trouble | None]], actions: list[A]) -> list[Trouble]:
+        """Perform actions side by side, all of them to their end, and raise the first error only then: nothing runs on unseen."""
         gate = asyncio.Semaphore(IN_FLIGHT)
 
-        async def one(write: Awaitable[Trouble | None]) -> Trouble | None:
+        async def one(action: A) -> Trouble | None:
             async with gate:
-                return await write
+                return await perform(action)
 
-        return [trouble for trouble in await asyncio.gather(*(one(write) for write in work)) if trouble is not None]
+        results = await asyncio.gather(*(one(action) for action in actions), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if isinstance(result, Trouble)]
 
     async def _delete(self, action: Delete) -> Trouble | None:
         self._check()

@@ -182,17 +182,16 @@ class Controller:
         with self.metrics.reconcile_seconds.time():
             try:
                 await self.process(key)
-            except NotLeader:
-                self.metrics.is_leader.set(0)
-                self.enqueue(key)
-            except Conflict:
-                # Somebody else wrote in between: look again at what there is now.
+            except (NotLeader, Conflict):
+                # Another replica leads, or somebody else wrote in between: look again at what there is then.
                 self.enqueue(key)
             except ApiError as error:
                 self._failed(key, error)
             except Exception as error:
+                # A bug in one job's pass must not stop the others; it is told and tried again.
                 LOG.exception("pass over job %s/%s", *key)
                 self._failed(key, error)
+                await self._tell(key, type(error).__name__)
 
     def _failed(self, key: Key, error: Exception) -> None:
         reason = type(error).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from coterie_operator.core.children import Children
 
 LOG = logging.getLogger(__name__)
+K = TypeVar("K")
 T = TypeVar("T")
 
 IN_FLIGHT = 16  # requests of one gathering at one time
@@ -76,7 +77,7 @@ async def observe(context: Gathering, namespace: str, name: str) -> Observed:
     job = await _job(context.cluster, namespace, name)
     datasets = await _datasets(context.cluster, worth_reading(job)) if job is not None else {}
     visits = worth_visiting(job, datasets) if job is not None else tuple(dict.fromkeys([namespace, *context.namespaces]))
-    found = await _in_turn([partial(_visit, context.cluster, visit, namespace, name) for visit in visits])
+    found = await _in_turn(partial(_visit, context.cluster, find_labels(namespace, name), namespace), visits)
     there = children(obj for visit in found for obj in visit[1])
     return Observed(
         now=context.now,
@@ -132,7 +133,7 @@ def _lenient_spec(raw: Object) -> FederatedJobSpec | None:
 
 
 async def _datasets(cluster: Cluster, keys: tuple[DatasetKey, ...]) -> dict[DatasetKey, FederatedDataset]:
-    found = await _in_turn([partial(_dataset, cluster, key) for key in keys])
+    found = await _in_turn(partial(_dataset, cluster), keys)
     return {key: dataset for key, dataset in zip(keys, found, strict=True) if dataset is not None}
 
 
@@ -147,14 +148,14 @@ async def _dataset(cluster: Cluster, key: DatasetKey) -> FederatedDataset | None
         return None
 
 
-async def _visit(cluster: Cluster, visit: str, namespace: str, name: str) -> tuple[NamespaceState, list[Object]]:
+async def _visit(cluster: Cluster, labels: dict[str, str], own: str, visit: str) -> tuple[NamespaceState, list[Object]]:
     """Return a namespace's state, and the children of jobs of that name in it."""
     try:
         state = await _state(cluster, visit)
         if state is NamespaceState.ABSENT:
             return state, []
-        kinds = JOB_KINDS if visit == namespace else TENANT_KINDS
-        lists = await asyncio.gather(*(_list(cluster, kind, visit, find_labels(namespace, name)) for kind in kinds))
+        kinds = JOB_KINDS if visit == own else TENANT_KINDS
+        lists = [await _list(cluster, kind, visit, labels) for kind in kinds]
     except Forbidden as error:
         LOG.warning("no access to namespace %s: %s", visit, error)
         return NamespaceState.DENIED, []
@@ -188,12 +189,18 @@ async def _progress(context: Gathering, job: Job | None, there: Children) -> Pro
     return hold_all(found) if found is not None else None
 
 
-async def _in_turn(work: list[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Make calls, a bounded number at one time; results in order. Calls, not coroutines: a cancelled pass leaves none unawaited."""
+async def _in_turn(ask: Callable[[K], Awaitable[T]], keys: Sequence[K]) -> list[T]:
+    """Ask for each key, a bounded number at one time; answers in order. The first error is raised once all have been asked."""
     gate = asyncio.Semaphore(IN_FLIGHT)
 
-    async def one(call: Callable[[], Awaitable[T]]) -> T:
+    async def one(key: K) -> T:
         async with gate:
-            return await call()
+            return await ask(key)
 
-    return list(await asyncio.gather(*(one(call) for call in work)))
+    answers = await asyncio.gather(*(one(key) for key in keys), return_exceptions=True)
+    found: list[T] = []
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        found.append(answer)
+    return found
