@@ -8,6 +8,8 @@ import pytest
 from tests.local.dataplane.nursery import Nursery
 from tests.local.dataplane.pods import DataPlane
 
+import coterie_worker.transport  # noqa: F401 - before anything imports gRPC
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import coterie_worker.transport.tls13  # noqa: F401  # isort: skip  # before anything imports gRPC
 from coterie_worker.transport.auth import Admission
 from coterie_worker.transport.client import Connection, Credential, Incoming, Peer
 from coterie_worker.transport.limits import Limits, control_bytes

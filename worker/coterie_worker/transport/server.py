@@ -18,6 +18,7 @@ import grpc
 from coterie_api.progress import DropReason
 from coterie_api.wire.v1 import rounds_pb2 as pb
 from coterie_api.wire.v1 import rounds_pb2_grpc as stubs
+from coterie_worker.transport import tls13
 from coterie_worker.transport.auth import NONCE_BYTES, SESSION_BYTES, VERSION, Admission, Claim, NotAuthenticated
 from coterie_worker.transport.gate import UploadGate
 from coterie_worker.transport.link import END_OF_STREAM, LinkFull, Receiver, Sender
@@ -36,10 +37,10 @@ from coterie_worker.transport.messages import (
     Received,
     Vector,
 )
-from coterie_worker.transport.tls import ServerCertificate, require_tls_1_3
 
 if TYPE_CHECKING:
     from coterie_worker.transport.limits import Limits
+    from coterie_worker.transport.tls import ServerCertificate
 
 log = logging.getLogger(__name__)
 FROM_CLIENT: Final = frozenset({"control", "vector_begin", "chunk", "vector_end", "drop"})
@@ -86,7 +87,7 @@ class RoundsServer(stubs.RoundsServicer):
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port."""
-        require_tls_1_3()
+        tls13.require()
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=STREAMS_PER_CLIENT * self._limits.clients + 16, options=server_options(self._limits)
         )
@@ -213,6 +214,7 @@ class RoundsServer(stubs.RoundsServicer):
             await self._read(session, context)
         except FrameRefused as error:
             log.warning("client %d broke the protocol: %s", session.claim.index, error)
+            session.receiver.abandon()
             self._end(session, DropReason.PROTOCOL_VIOLATION, is_own_stream=True)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the frame is not allowed here")
         finally:

@@ -1,15 +1,13 @@
 """TLS 1.3 with certificates of the operator's CA, on both ends of a stream.
 
-gRPC for Python shows a client neither the server's certificate nor a choice of TLS version. So the client makes one plain TLS
-1.3 handshake first, verified by CA and name, reads the certificate, and hands gRPC *that leaf alone* as the only root to trust:
-the gRPC connection ends at the holder of that very key or fails. And servers offer TLS 1.2 no cipher suite that a P-256
-certificate could use, which leaves 1.3 (suites of 1.3 are not configurable and always on).
+gRPC for Python does not show a client the server's certificate. So the client makes one plain TLS 1.3 handshake first,
+verified by CA, name and role, reads the certificate, and hands gRPC *that leaf alone* as the only root to trust: the gRPC
+connection ends at the holder of that very key or fails.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,9 +21,6 @@ from coterie_worker.transport.messages import TransportError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-ENV_CIPHERS: Final = "GRPC_SSL_CIPHER_SUITES"
-ONLY_RSA_CIPHER: Final = "ECDHE-RSA-AES128-GCM-SHA256"
 
 
 class CertificateRefused(TransportError):
@@ -76,11 +71,6 @@ def uris(certificate: x509.Certificate) -> frozenset[str]:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return frozenset(names.get_values_for_type(x509.UniformResourceIdentifier))
     return frozenset()
-
-
-def require_tls_1_3() -> None:
-    """Leave gRPC servers of this process nothing but TLS 1.3. Call it before the first credentials are made."""
-    os.environ[ENV_CIPHERS] = ONLY_RSA_CIPHER
 
 
 def client_context(ca_pem: bytes) -> ssl.SSLContext:
