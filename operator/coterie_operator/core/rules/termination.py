@@ -114,12 +114,15 @@ def _failed(job: BatchJob) -> Verdict:
     if said is None:
         return Verdict(Stage.FAILING, Reason.BACKOFF_LIMIT_EXCEEDED, SENTENCES[Reason.BACKOFF_LIMIT_EXCEEDED])
     reason = _as_reason(said.reason, Reason.BACKOFF_LIMIT_EXCEEDED)
-    drops = said.progress.drops if said.progress is not None else ()
     message = said.message or SENTENCES[reason]
+    # The aggregator's own sentence may have named them already.
+    drops = [drop for drop in (said.progress.drops if said.progress is not None else ()) if drop.client not in message]
     return Verdict(Stage.FAILING, reason, f"{message}; {_some([tell(drop) for drop in drops])}" if drops else message)
 
 
 def _as_reason(text: str, otherwise: Reason) -> Reason:
+    if text in (DropReason.WRONG_SHAPE, DropReason.NOT_FINITE):  # what `initialize` says of a model that it can't take
+        return Reason.MODEL_REFUSED
     return next((reason for reason in (*FAILURES, *GOOD_ENDS) if reason.value == text), otherwise)
 
 

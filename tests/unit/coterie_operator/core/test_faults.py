@@ -285,6 +285,28 @@ async def test_too_many_clients_that_can_not_go_on_fail_the_job_and_are_named() 
     assert "3 of 5 clients can go on and 4 are needed" in failed.message
 
 
+@pytest.mark.parametrize("said", ["WrongShape", "NotFinite"])
+async def test_an_initial_model_that_does_not_fit_is_a_model_refused(said: str) -> None:
+    world = await World().start()
+    world.scripts["aggregator"] = Script("Failed", 64, word(said, "tensor 'weight' is float32[2], the layout needs float32[3]"))
+
+    await world.settle()
+
+    failed = await world.condition(ConditionType.FAILED)
+    assert (failed.status, failed.reason) == (ConditionStatus.TRUE, "ModelRefused")
+    assert "needs float32[3]" in failed.message
+
+
+async def test_a_client_is_named_once_in_the_message_of_the_end() -> None:
+    world = await World().start()
+    said = "2 came and 4 were needed; someone/else: the task's code could not be imported"
+    world.scripts["aggregator"] = Script("Failed", 64, word("TooFewSurvivors", said, progress={"drops": [DROP]}))
+
+    await world.settle()
+
+    assert (await world.condition(ConditionType.FAILED)).message == said
+
+
 @pytest.mark.parametrize(
     "said",
     [
