@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_NAMED = 3  # tenants named in one message
 POD_FAILURE_POLICY = "PodFailurePolicy"  # the batch Job's own reason for exit status 64
 GOOD_ENDS = (Reason.ROUNDS_COMPLETED, Reason.STOPPED_EARLY)
+REFUSALS = (DropReason.WRONG_SHAPE, DropReason.NOT_FINITE)  # what `initialize` says of a model that it can't take
 FAILURES = frozenset(
     {
         Reason.TOO_FEW_SURVIVORS,
@@ -113,7 +114,7 @@ def _failed(job: BatchJob) -> Verdict:
     said = job.termination
     if said is None:
         return Verdict(Stage.FAILING, Reason.BACKOFF_LIMIT_EXCEEDED, SENTENCES[Reason.BACKOFF_LIMIT_EXCEEDED])
-    reason = _as_reason(said.reason, Reason.BACKOFF_LIMIT_EXCEEDED)
+    reason = Reason.MODEL_REFUSED if said.reason in REFUSALS else _as_reason(said.reason, Reason.BACKOFF_LIMIT_EXCEEDED)
     message = said.message or SENTENCES[reason]
     # The aggregator's own sentence may have named them already.
     drops = [drop for drop in (said.progress.drops if said.progress is not None else ()) if drop.client not in message]
@@ -121,8 +122,6 @@ def _failed(job: BatchJob) -> Verdict:
 
 
 def _as_reason(text: str, otherwise: Reason) -> Reason:
-    if text in (DropReason.WRONG_SHAPE, DropReason.NOT_FINITE):  # what `initialize` says of a model that it can't take
-        return Reason.MODEL_REFUSED
     return next((reason for reason in (*FAILURES, *GOOD_ENDS) if reason.value == text), otherwise)
 
 
