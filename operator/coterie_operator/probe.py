@@ -27,7 +27,8 @@ LOG = logging.getLogger(__name__)
 MAX_STATUS_BYTES = 256 * 1024
 KEEPALIVE_SECONDS = 75.0
 AGGREGATORS_PER_SECOND = 50
-UNREAD_SECONDS = 1.0
+STARTING_SECONDS = 1.0
+STARTING_PHASES = ("Starting", "Assembling")
 
 
 class Probe(Protocol):
@@ -106,7 +107,7 @@ def _read(status: int, body: bytes, server_name: str) -> Progress | None:
 class PacedProbe:
     """Asks each aggregator no more often than its interval allows, and answers with what it said last in between.
 
-    An aggregator that could not be read is asked again after at most a second: it is starting, and people wait for it.
+    An aggregator that could not be read, or waits for its clients, is asked again after at most a second: people wait for it.
     """
 
     def __init__(self, probe: Probe, clock: Callable[[], float], least_seconds: float) -> None:
@@ -122,7 +123,8 @@ class PacedProbe:
 
     async def status(self, host: str, server_name: str) -> Progress | None:
         at, progress = self._read.get(server_name, (-math.inf, None))
-        wait = self.interval if progress is not None else min(self.interval, UNREAD_SECONDS)
+        is_starting = progress is None or progress.phase in STARTING_PHASES
+        wait = min(self.interval, STARTING_SECONDS) if is_starting else self.interval
         if self._clock() - at < wait:
             return progress
         progress = await self._probe.status(host, server_name)

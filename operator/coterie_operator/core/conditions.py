@@ -28,6 +28,7 @@ class Answer:
     message: str = ""
 
 
+ORDINARY = ("ContainerCreating", "PodInitializing")  # every pod waits for these
 PENDING = Answer(UNKNOWN, Reason.PENDING)
 
 
@@ -121,8 +122,15 @@ def _rounds(seen: Observed, verdict: Verdict, start: Started) -> Answer:
         unread = Answer(YES, Reason.AGGREGATOR_UNREACHABLE) if seen.progress is None else Answer(YES, Reason.TRAINING)
         return unread if is_up else Answer(NO, Reason.AGGREGATOR_RESTARTING)
     if not is_up or seen.progress is None:
-        return Answer(NO, Reason.STARTING)
+        return Answer(NO, Reason.STARTING, _waits(start))
     return Answer(NO, Reason.ASSEMBLING)
+
+
+def _waits(start: Started) -> str:
+    """Return what keeps the aggregator's pod from running, where its containers say so."""
+    pods = start.aggregator.pods if start.aggregator is not None else ()
+    waiting = next((pod.waiting for pod in reversed(pods) if pod.waiting not in ("", *ORDINARY)), "")
+    return f"{SENTENCES[Reason.STARTING]}; its container waits: {waiting}" if waiting else ""
 
 
 def _succeeded(verdict: Verdict) -> Answer:

@@ -34,7 +34,8 @@ def guarantees(spec: FederatedJobSpec, aggregation: Aggregation) -> tuple[str, .
 def _sums(spec: FederatedJobSpec, aggregation: Aggregation) -> str:
     if spec.secure_aggregation.protocol is Protocol.NONE:
         return CLEAR
-    together = f" together with {aggregation.colluders} colluding tenants" if aggregation.colluders else ""
+    some = f"{aggregation.colluders} colluding tenant{'s' if aggregation.colluders > 1 else ''}"
+    together = f" together with {some}" if aggregation.colluders else ""
     honest = aggregation.min_survivors - aggregation.colluders
     return (
         f"The aggregator, even if it cheats{together}, can open only sums that hold at least {honest} updates of other tenants, never a "

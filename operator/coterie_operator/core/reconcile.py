@@ -23,6 +23,8 @@ from coterie_operator.core.rules.started import Started, started
 from coterie_operator.core.status import shorten, status
 from coterie_operator.core.verdict import Stage, Verdict
 
+ASSEMBLY_SECONDS = 2.0
+
 Rule = Callable[[Observed, Job, Started | None], Verdict | None]
 
 
@@ -52,9 +54,12 @@ def _finished(_: Observed, job: Job, __: Started | None) -> Verdict | None:
     return Verdict(Stage.FINISHED, Reason.FINISHED) if ttl.is_finished(job.status) else None
 
 
-def _invalid(_: Observed, job: Job, __: Started | None) -> Verdict | None:
-    """A spec that can't run. Most of it can't be changed, so the job ends: it is to be written anew."""
-    if not job.errors and job.spec is not None:
+def _invalid(_: Observed, job: Job, start: Started | None) -> Verdict | None:
+    """A spec that can't run. Most of it can't be changed, so the job ends: it is to be written anew.
+
+    A job that has started was valid then, and goes on even if a newer operator would refuse it.
+    """
+    if start is not None or (not job.errors and job.spec is not None):
         return None
     first = job.errors[0] if job.errors else None
     reason = Reason(first.fault.value) if first is not None else Reason.INVALID_SPEC
@@ -138,9 +143,14 @@ def _look_again(seen: Observed, job: Job, found: Verdict, start: Started | None)
     if found.stage is Stage.RESTING:
         times.append(moment(job.status.assembly_time) if job.status.assembly_time else None)
     else:
-        times += [seen.now + timedelta(seconds=seen.probe_seconds), deadlines.assembly_deadline(start.spec, start.status)]
+        times += [seen.now + timedelta(seconds=_pace(seen, start)), deadlines.assembly_deadline(start.spec, start.status)]
         times += [children.present_turn(start, entry).retry_at for entry in start.frozen.datasets]
     return min((time for time in times if time is not None and time > seen.now), default=None)
+
+
+def _pace(seen: Observed, start: Started) -> float:
+    """Return how soon a running job is worth another look, in seconds: sooner while people wait for it to begin."""
+    return seen.probe_seconds if start.status.assembly_time is None else min(seen.probe_seconds, ASSEMBLY_SECONDS)
 
 
 TOLD = (

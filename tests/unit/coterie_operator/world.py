@@ -55,6 +55,7 @@ class Script:
     exit_code: int = 0
     word: dict[str, Any] | None = None  # termination message
     container: str = ""  # which container speaks; the role's if empty
+    waiting: str = "ContainerCreating"  # why, while Pending
 
 
 @dataclass
@@ -208,7 +209,8 @@ class World:
     async def _play(self, job: Object, pod: Object, script: Script, failed: int) -> bool:
         status = _pod_status(job, script)
         meta = pod["metadata"]
-        if (pod.get("status") or {}).get("phase") == script.phase:
+        before = pod.get("status") or {}
+        if all(before.get(key) == value for key, value in status.items()):
             return False
         await self.cluster.patch(POD, meta["namespace"], meta["name"], {"status": status}, status=True)
         if script.phase == "Succeeded":
@@ -234,7 +236,7 @@ def _pod_status(job: Object, script: Script) -> Object:
         if script.phase == "Running"
         else ended
         if script.phase in ("Failed", "Succeeded")
-        else {"waiting": {"reason": "ContainerCreating"}}
+        else {"waiting": {"reason": script.waiting}}
     )
     speaker = script.container or role
     status: Object = {"phase": script.phase, "podIP": "" if script.phase == "Pending" else "127.0.0.9"}

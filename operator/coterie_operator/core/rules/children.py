@@ -55,7 +55,7 @@ def delete(children: Iterable[Child]) -> Iterator[Delete]:
 def settle(seen: Observed) -> tuple[Action, ...]:
     """Return what to do about the children of a job that has ended: what still runs is ended, what has ended keeps its logs.
 
-    Clients of a job that succeeded are told so by the aggregator and end by themselves; `core.rules.ttl` says how long they may take.
+    Clients are told by the aggregator that the job is over and end by themselves; `core.rules.ttl` says how long they may take.
     """
     own = seen.children.of(seen.job.key.uid) if seen.job is not None else seen.children
     running = (batch.child for batch in own.batch_jobs if batch.outcome is Outcome.ACTIVE)

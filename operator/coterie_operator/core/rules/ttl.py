@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from coterie_api.v1alpha1.conditions import find_condition
-from coterie_api.v1alpha1.types import ConditionType, FederatedJobStatus
+from coterie_api.v1alpha1.types import ConditionType, FederatedJobStatus, Reason
 from coterie_operator.core.actions import Action, Delete
 from coterie_operator.core.observed import Job, Observed, moment
 from coterie_operator.core.rules.children import settle
+
+MUST_END = frozenset({Reason.DEADLINE_EXCEEDED, Reason.CONSENT_REVOKED, Reason.TENANT_NAMESPACE_TERMINATING})
 
 
 def is_finished(status: FederatedJobStatus) -> bool:
@@ -26,9 +28,13 @@ def expiry(job: Job) -> datetime | None:
 
 
 def patience(seen: Observed, job: Job) -> datetime:
-    """Return until when clients may end by themselves. After a failure nobody tells them that it is over."""
-    succeeded = find_condition(job.status.conditions, ConditionType.SUCCEEDED)
-    if succeeded is None or not succeeded.is_true or job.status.completion_time is None:
+    """Return until when clients may end by themselves, so that their logs stay: with them goes what an incident refers to.
+
+    Where the job ended because something must not go on, nothing goes on.
+    """
+    failed = find_condition(job.status.conditions, ConditionType.FAILED)
+    must_end = failed is not None and failed.is_true and failed.reason in MUST_END
+    if must_end or job.status.completion_time is None:
         return seen.now
     return moment(job.status.completion_time) + timedelta(seconds=seen.settings.settle_seconds)
 

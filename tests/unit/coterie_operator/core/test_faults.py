@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.coterie_operator import builders
 from tests.unit.coterie_operator.world import ALONE, RUNNING, Script, World
 
+from coterie_api.errors import FieldError
 from coterie_api.v1alpha1.conditions import ConditionStatus, ConditionType
 from coterie_api.v1alpha1.types import TenantState
 from coterie_operator.act import NotLeader
@@ -178,11 +179,13 @@ async def test_a_finished_job_can_not_be_resumed_or_revoked_into_another_end() -
     assert (await world.job()).status.conditions == before
 
 
-async def test_what_still_runs_after_a_failure_is_ended_at_once() -> None:
+async def test_what_still_runs_a_while_after_a_failure_is_ended() -> None:
     world = await (await World().start()).until_running()
     world.scripts["aggregator"] = Script("Failed", 64, word("TooFewSurvivors", "2 came and 4 were needed"))
-
     await world.settle()
+    assert len(await world.clients()) == 5
+
+    await world.pass_time(seconds=31)
 
     assert await world.clients() == {}
     failed = await world.condition(ConditionType.FAILED)
@@ -200,6 +203,36 @@ async def test_a_task_that_fails_to_import_fails_the_job_before_any_tenants_pod_
     assert (failed.status, failed.reason) == (ConditionStatus.TRUE, "TaskImportFailed")
     assert "task.py:3" in failed.message
     assert not any(namespace != "research" for _, namespace, _ in await world.names())
+
+
+async def test_logs_of_clients_that_end_by_themselves_after_a_failure_stay() -> None:
+    world = await (await World().start()).until_running()
+    world.scripts = {"aggregator": Script("Failed", 64, word("TooFewSurvivors")), "client": Script("Succeeded")}
+
+    await world.pass_time(seconds=31)
+
+    assert len(await world.clients()) == 5
+
+
+async def test_an_aggregator_whose_image_can_not_be_pulled_says_so() -> None:
+    world = await World().start()
+    world.scripts["aggregator"] = Script("Pending", waiting="ImagePullBackOff")
+
+    await world.settle()
+
+    running = await world.condition(ConditionType.RUNNING)
+    assert (running.reason, running.status) == ("Starting", ConditionStatus.FALSE)
+    assert "ImagePullBackOff" in running.message
+
+
+async def test_a_job_that_started_goes_on_even_if_a_newer_operator_would_refuse_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await (await World().start()).until_running()
+    refused = (FieldError("spec.task", "this", "that"),)
+    monkeypatch.setattr("coterie_operator.observe.gather.validate_job", lambda _: refused)
+
+    await world.settle()
+
+    assert world.true(await world.job(), ConditionType.RUNNING)
 
 
 async def test_an_aggregator_that_fails_more_often_than_allowed_fails_the_job() -> None:

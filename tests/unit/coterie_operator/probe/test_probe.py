@@ -10,6 +10,9 @@ from coterie_api.progress import Progress
 from coterie_operator.probe import MAX_STATUS_BYTES, PacedProbe, _read
 
 
+BUSY = Progress(rounds_done=1, phase="Training")
+
+
 class Clock:
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -32,7 +35,7 @@ class Counting:
 
 
 async def test_an_aggregator_is_not_asked_more_often_than_the_interval() -> None:
-    probe, clock = Counting(Progress(rounds_done=1)), Clock()
+    probe, clock = Counting(BUSY), Clock()
     paced = PacedProbe(probe, clock, 10.0)
 
     answers = []
@@ -41,11 +44,12 @@ async def test_an_aggregator_is_not_asked_more_often_than_the_interval() -> None
         answers.append(await paced.status("127.0.0.2", "a.research.svc"))
 
     assert probe.asked == 3
-    assert set(answers) == {Progress(rounds_done=1)}
+    assert set(answers) == {BUSY}
 
 
-async def test_one_that_could_not_be_read_is_asked_again_after_a_second() -> None:
-    probe, clock = Counting(None), Clock()
+@pytest.mark.parametrize("answer", [None, Progress(phase="Starting"), Progress(phase="Assembling")])
+async def test_one_that_could_not_be_read_or_is_starting_is_asked_again_after_a_second(answer: Progress | None) -> None:
+    probe, clock = Counting(answer), Clock()
     paced = PacedProbe(probe, clock, 10.0)
 
     for seconds in (0.0, 0.5, 1.0, 1.5, 2.0):
