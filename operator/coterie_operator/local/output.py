@@ -18,7 +18,6 @@ REPORT: Final = "report.html"
 LOGS: Final = "logs"
 VOLUMES: Final = "volumes"  # claims that the run fills: checkpoint, state, output
 PODS: Final = ".pods"  # files of pods, keys among them; gone when the run has ended
-LOCK: Final = ".lock"
 OURS: Final = (MODEL, HISTORY, RESULT, REPORT, LOGS, VOLUMES, PODS)
 
 
@@ -39,7 +38,7 @@ class OutputFolder:
         if path.exists() and not path.is_dir():
             raise BadInput(f"{path}: is no folder")
         path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # the folder itself: no lock file to leave behind
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -56,7 +55,6 @@ class OutputFolder:
     def release(self) -> None:
         """Remove the files of pods and let go of the lock; the results stay."""
         _remove(self.path / PODS)
-        (self.path / LOCK).unlink(missing_ok=True)
         os.close(self.lock)
 
     def claim(self, namespace: str, name: str) -> Path:

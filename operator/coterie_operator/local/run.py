@@ -132,7 +132,7 @@ class Runner:
         interrupted = asyncio.Event()
         self._stop = interrupted.set
         for note in self.workspace.notes:
-            self.screen.say(note)
+            self.screen.say(f"note: {note}")
         processes = new_processes()
         try:
             await processes.open()  # its imports take longest: they go on while the rest is made
