@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from coterie_api.names import PATH_HOSTS, PATH_TERMINATION
@@ -30,7 +30,8 @@ def containers_of(pod: Object) -> list[Object]:
 
 def inside(root: Path, path: str, what: str) -> Path:
     """Return `path` below `root`. Raises ConfigError if a part of it is `..` or it isn't a plain path."""
-    parts = [part for part in PurePosixPath(path).parts if part != "/"]
+    # Split by hand: POSIX gives a path of two slashes a root of its own, which would replace `root`.
+    parts = [part for part in path.split("/") if part not in {"", "."}]
     if not parts or ".." in parts or "\0" in path:
         raise ConfigError(f"{what}: found {path!r}, must be a path without '..'")
     return root.joinpath(*parts)

@@ -159,11 +159,11 @@ def _line(line: RoundLine, now: Snapshot) -> str:
 
 def amount(count: float) -> str:
     """Return a number of bytes for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.4g} {unit}" if count == round(count) else f"{count:.1f} {unit}"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            break
         count /= 1000
-    return f"{count:.1f} TB"
+    return f"{count:g} {unit}" if count == round(count) else f"{count:.1f} {unit}"
 
 
 def duration(seconds: float) -> str:
