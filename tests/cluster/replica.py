@@ -44,6 +44,10 @@ class Replica:
         self.process = self.processes.start(self.name, COMMAND, environment)
         wait_until(self.readiness, f"{self.name} is ready", watched=[self.process])
 
+    def is_alive(self) -> bool:
+        """Whether it has been started and not ended."""
+        return self.process is not None and self.process.popen.poll() is None
+
     def readiness(self) -> str:
         """Return what `/readyz` says: `leading` or `standing by`; empty while it isn't ready."""
         try:

@@ -113,6 +113,11 @@ class Run:
         found = next((each for each in self.status.get("conditions", []) if each["type"] == kind), {})
         return found.get("status", ""), found.get("reason", "")
 
+    def tenant(self, namespace: str) -> Manifest:
+        """Return what the status tells of one tenant; empty if nothing."""
+        found: Manifest = next((each for each in self.status.get("tenants", []) if each["namespace"] == namespace), {})
+        return found
+
     def children(self, kinds: str = CHILDREN) -> list[Manifest]:
         """Return the job's children of some kinds in every namespace."""
         found = self.plane.get(kinds, "--all-namespaces", "-l", f"{OURS},coterie.dev/job-name={self.name}")["items"]
