@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from coterie_api.v1alpha1.conditions import SENTENCES, Condition, ConditionStatus, ConditionType, find_condition, set_condition
 from coterie_api.v1alpha1.types import FederatedJobStatus, PrivacyMode, Reason
-from coterie_operator.core.observed import Job, Observed, stamp
+from coterie_operator.core.observed import Job, NamespaceState, Observed, stamp
 from coterie_operator.core.rules.consent import revocation
 from coterie_operator.core.rules.deadlines import is_assembled
 from coterie_operator.core.verdict import Stage, Verdict
@@ -38,7 +38,7 @@ def conditions(seen: Observed, job: Job, verdict: Verdict, start: Started | None
         ConditionType.SUSPENDED: _suspended(job.status, verdict),
         ConditionType.CONSENT_GRANTED: _consent(job, verdict, start),
         ConditionType.BUDGET_RESERVED: _budget(job),
-        ConditionType.ADMITTED: _admitted(seen, job.status, verdict),
+        ConditionType.ADMITTED: _admitted(seen, job, verdict),
         ConditionType.RUNNING: _running(seen, verdict, start),
         ConditionType.SUCCEEDED: _succeeded(verdict),
         ConditionType.FAILED: _failed(verdict),
@@ -83,7 +83,7 @@ def _budget(job: Job) -> Answer:
     return Answer(YES, Reason.BUDGET_NOT_REQUIRED)
 
 
-def _admitted(seen: Observed, old: FederatedJobStatus, verdict: Verdict) -> Answer:
+def _admitted(seen: Observed, job: Job, verdict: Verdict) -> Answer:
     match verdict.stage:
         case Stage.WAITING:
             return Answer(NO, verdict.reason, verdict.message)
@@ -92,13 +92,23 @@ def _admitted(seen: Observed, old: FederatedJobStatus, verdict: Verdict) -> Answ
         case Stage.SUSPENDING | Stage.SUSPENDED:
             return Answer(NO, Reason.SUSPENDED)
         case Stage.FAILING | Stage.SUCCEEDING:
-            before = find_condition(old.conditions, ConditionType.ADMITTED)
+            before = find_condition(job.status.conditions, ConditionType.ADMITTED)
             return Answer(before.status, Reason(before.reason), before.message) if before is not None else PENDING
-        case _ if seen.troubles:
-            worst = seen.troubles[0]
-            return Answer(NO, worst.reason, worst.message)
         case _:
-            return Answer(YES, Reason.ADMITTED)
+            return _hindered(seen, job) or Answer(YES, Reason.ADMITTED)
+
+
+def _hindered(seen: Observed, job: Job) -> Answer | None:
+    """Return what keeps the operator from making or seeing the job's children, if anything does."""
+    if seen.troubles:
+        worst = seen.troubles[0]
+        return Answer(NO, worst.reason, worst.message)
+    roster = job.status.frozen.datasets if job.status.frozen is not None else ()
+    places = [job.key.namespace, *(entry.namespace for entry in roster)]
+    closed = [name for name in places if seen.namespaces.get(name) is NamespaceState.DENIED]
+    if not closed:
+        return None
+    return Answer(NO, Reason.TENANT_ACCESS_MISSING, f"{SENTENCES[Reason.TENANT_ACCESS_MISSING]}: {', '.join(closed)}")
 
 
 def _running(seen: Observed, verdict: Verdict, start: Started | None) -> Answer:

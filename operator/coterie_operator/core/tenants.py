@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from coterie_api.progress import SENTENCES as DROP_SENTENCES
 from coterie_api.progress import Drop
+from coterie_api.v1alpha1.conditions import SENTENCES
 from coterie_api.v1alpha1.types import DatasetRef, FederatedJobSpec, FrozenDataset, Reason, TenantState, TenantStatus
 from coterie_operator.core.children import BatchJob, Outcome
+from coterie_operator.core.observed import NamespaceState
 from coterie_operator.core.rules.attempts import Turn, written_attempt
 from coterie_operator.core.rules.children import present_turn
 from coterie_operator.core.rules.consent import Standing, TenantReason, revocation
@@ -57,6 +59,10 @@ def _tenant(job: Started, stage: Stage, ref: DatasetRef, entry: FrozenDataset | 
         return TenantStatus(ref.namespace, ref.name, TenantState.PENDING, attempt=present_turn(job, entry).attempt + 1)
     if stage in (Stage.SUSPENDED, Stage.RESTING, Stage.RESUMING):
         return TenantStatus(ref.namespace, ref.name, TenantState.PENDING, attempt=attempt)
+    if job.seen.namespaces.get(ref.namespace) is NamespaceState.DENIED:
+        # What runs there can't be seen; it may well go on.
+        denied = Reason.TENANT_ACCESS_MISSING
+        return TenantStatus(ref.namespace, ref.name, TenantState.PENDING, denied.value, SENTENCES[denied], attempt)
     return _present(job, stage, ref, present_turn(job, entry))
 
 

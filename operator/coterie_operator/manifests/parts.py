@@ -20,13 +20,21 @@ PATH_INITIAL_MODEL = "/initial-model"
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a job runs."""
+
+    settings: Settings
+    authority: str  # certificate of the operator's authority, PEM
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """A started job: who it is, what it asks for, what it froze, and where it runs."""
 
     key: JobKey
     spec: FederatedJobSpec
     frozen: Frozen
-    config: JobConfig
+    job_json: bytes  # the same in every pod; made once, since it names every tenant
     settings: Settings
     authority: str  # certificate of the operator's authority, PEM
 
@@ -75,8 +83,14 @@ def spec_hash(config: JobConfig) -> str:
     return hashlib.sha256(canonical(config)).hexdigest()
 
 
+def parts(key: JobKey, spec: FederatedJobSpec, frozen: Frozen, aggregation: Aggregation, place: Place) -> Parts:
+    """Return what the builders need."""
+    config = job_config(key, spec, frozen, aggregation)
+    return Parts(key, spec, frozen, canonical(config), place.settings, place.authority)
+
+
 def config_map(parts: Parts, meta: Json, role: ClientRole | AggregatorRole) -> Json:
     """Return the immutable ConfigMap with `job.json`, `role.json` and the authority's certificate."""
-    data = {FILE_JOB: canonical(parts.config).decode(), FILE_ROLE: canonical(role).decode(), FILE_AUTHORITY: parts.authority}
-    annotated = {**meta, "annotations": {ANNOTATION_SPEC_HASH: spec_hash(parts.config)}}
+    data = {FILE_JOB: parts.job_json.decode(), FILE_ROLE: canonical(role).decode(), FILE_AUTHORITY: parts.authority}
+    annotated = {**meta, "annotations": {ANNOTATION_SPEC_HASH: hashlib.sha256(parts.job_json).hexdigest()}}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": annotated, "immutable": True, "data": data}

@@ -10,7 +10,7 @@ from coterie_operator.core.children import BatchJob, Children
 from coterie_operator.core.observed import Observed
 from coterie_operator.core.rules.quorum import aggregation
 from coterie_operator.manifests.naming import DatasetKey, JobKey
-from coterie_operator.manifests.parts import Parts, job_config
+from coterie_operator.manifests.parts import Parts, Place, parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ def started(seen: Observed) -> Started | None:
         return None
     frozen = job.status.frozen
     secure = aggregation(job.spec, frozen.datasets)
-    parts = Parts(job.key, job.spec, frozen, job_config(job.key, job.spec, frozen, secure), seen.settings, seen.authority)
-    return Started(seen, job.key, job.spec, job.status, frozen, seen.children.of(job.key.uid), secure, parts)
+    made = parts(job.key, job.spec, frozen, secure, Place(seen.settings, seen.authority))
+    return Started(seen, job.key, job.spec, job.status, frozen, seen.children.of(job.key.uid), secure, made)
 
 
 def dataset_key(entry: FrozenDataset) -> DatasetKey:

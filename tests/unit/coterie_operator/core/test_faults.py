@@ -15,7 +15,20 @@ from coterie_api.v1alpha1.conditions import ConditionStatus, ConditionType
 from coterie_api.v1alpha1.types import TenantState
 from coterie_operator.act import NotLeader
 from coterie_operator.act.actor import KINDS
-from coterie_operator.cluster import BATCH_JOB, CLAIM, CONFIG_MAP, FEDERATED_JOB, NETWORK_POLICY, SECRET, SERVICE, Conflict, Unavailable
+from coterie_operator.cluster import (
+    BATCH_JOB,
+    CLAIM,
+    CONFIG_MAP,
+    EVENT,
+    FEDERATED_JOB,
+    NETWORK_POLICY,
+    NO_LABELS,
+    SECRET,
+    SERVICE,
+    Conflict,
+    Forbidden,
+    Unavailable,
+)
 from coterie_operator.core.actions import AddFinalizer, Create, Plan
 from coterie_operator.settings import Settings
 
@@ -442,12 +455,55 @@ async def test_a_refused_child_is_a_condition_and_tried_again(text: str) -> None
     assert len(await world.clients()) == 5
 
 
+async def test_access_that_goes_while_the_job_runs_is_told_and_revokes_nothing() -> None:
+    world = await (await World().start()).until_running()
+    listing = world.cluster.list
+
+    async def closed(kind: Any, namespace: str | None = None, labels: Any = NO_LABELS) -> Any:
+        if (kind, namespace) == (CONFIG_MAP, "hospital-b"):
+            raise Forbidden("cannot list")
+        return await listing(kind, namespace, labels)
+
+    world.cluster.list = closed  # type: ignore[method-assign]
+    await world.reconcile()
+
+    admitted = await world.condition(ConditionType.ADMITTED)
+    assert (admitted.status, admitted.reason) == (ConditionStatus.FALSE, "TenantAccessMissing")
+    assert "hospital-b" in admitted.message
+    job = await world.job()
+    assert world.true(job, ConditionType.RUNNING)
+    assert [tenant.reason for tenant in job.status.tenants if tenant.namespace == "hospital-b"] == ["TenantAccessMissing"]
+    world.cluster.list = listing  # type: ignore[method-assign]
+    await world.settle()
+    assert set(await world.clients()) == set(builders.TENANTS)
+    assert (await world.condition(ConditionType.ADMITTED)).status is ConditionStatus.TRUE
+
+
+async def test_a_namespace_that_can_not_be_read_holds_a_deletion_back_for_a_while_only() -> None:
+    world = await (await World().start()).until_running()
+    listing = world.cluster.list
+
+    async def closed(kind: Any, namespace: str | None = None, labels: Any = NO_LABELS) -> Any:
+        if (kind, namespace) == (CONFIG_MAP, "hospital-b"):
+            raise Forbidden("cannot list")
+        return await listing(kind, namespace, labels)
+
+    world.cluster.list = closed  # type: ignore[method-assign]
+    await world.cluster.delete(FEDERATED_JOB, *builders.JOB)
+    await world.settle()
+    assert await world.exists()
+
+    await world.pass_time(seconds=301)
+
+    assert not await world.exists()
+    events = await listing(EVENT, "research")
+    assert {event["reason"] for event in events} <= {"CleanupIncomplete"}, "events of a job go with it"
+
+
 class _Refusing:
     """Makes the cluster refuse every creation."""
 
     def __init__(self, world: World, text: str) -> None:
-        from coterie_operator.cluster import Forbidden
-
         self.world = world
         self.create = world.cluster.create
 

@@ -12,7 +12,8 @@ from coterie_operator.core.observed import Job, NamespaceState, Observed
 from coterie_operator.core.rules.quorum import aggregation, verdict
 from coterie_operator.manifests.client import Tenant
 from coterie_operator.manifests.naming import DatasetKey, JobKey
-from coterie_operator.manifests.parts import Parts, job_config
+from coterie_operator.manifests.parts import Parts, Place
+from coterie_operator.manifests.parts import parts as make_parts
 from coterie_operator.settings import Settings
 
 KEY = JobKey("research", "fashion", "5f1c2d3e-0000-4000-8000-000000000001")
@@ -35,8 +36,7 @@ def parts(settings: Settings | None = None, tenants: int = 3, **spec: Any) -> Pa
     )
     frozen = verdict(seen, KEY, job.spec).frozen
     assert frozen is not None
-    config = job_config(KEY, job.spec, frozen, aggregation(job.spec, frozen.datasets))
-    return Parts(KEY, job.spec, frozen, config, settings, AUTHORITY)
+    return make_parts(KEY, job.spec, frozen, aggregation(job.spec, frozen.datasets), Place(settings, AUTHORITY))
 
 
 def dataset(namespace: str, **spec: Any) -> FederatedDataset:

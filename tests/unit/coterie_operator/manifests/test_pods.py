@@ -7,11 +7,13 @@ import re
 from typing import Any
 
 import pytest
+from tests.unit.coterie_operator import builders
 from tests.unit.coterie_operator.manifests.pod_security import containers, violations
 from tests.unit.coterie_operator.manifests.started_parts import KEY, parts, tenant
 
+from coterie_api.fields import canonical
 from coterie_api.names import EXIT_TERMINAL, PATH_IDENTITY, PATH_TERMINATION
-from coterie_api.podconfig import Role
+from coterie_api.podconfig import ClientRole, Role
 from coterie_operator.manifests.aggregator import aggregator_job, certificate_secret, standing_children
 from coterie_operator.manifests.client import client_job
 from coterie_operator.manifests.client import standing_children as client_children
@@ -236,3 +238,15 @@ def test_resources_are_completed_without_contradicting_what_was_asked(asked: Any
     job = client_job(parts(clients={"resources": asked}), tenant(), 0)
 
     assert job["spec"]["template"]["spec"]["containers"][0]["resources"] == {"requests": requests, "limits": limits}
+
+
+def test_a_pass_over_many_tenants_writes_the_jobs_file_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[type] = []
+    monkeypatch.setattr("coterie_operator.manifests.parts.canonical", lambda value: written.append(type(value)) or canonical(value))
+    started = parts(tenants=5)
+    written.clear()
+
+    for index, name in enumerate(builders.TENANTS):
+        client_children(started, tenant(name, index))
+
+    assert set(written) == {ClientRole}
