@@ -31,7 +31,9 @@ def rows(scratch: Path) -> Iterable[Row]:
     ideal = plain.train(job, folder, initial, _shards(job, folder))
     flower = _flower(folder, FLOWER_ROUNDS)
     pace = statistics.mean(ours.seconds)
-    yield Row("fashion: seconds a round, secure aggregation on, vs two plain processes", pace, statistics.mean(ideal.seconds[1:]), "s", 1.15)
+    yield Row(
+        "fashion: seconds a round, secure aggregation on, vs two plain processes", pace, statistics.mean(ideal.seconds[1:]), "s", 1.15
+    )
     yield Row("fashion: seconds a round, vs Flower's simulation without secure aggregation", pace, statistics.mean(flower[1:]), "s", 0.65)
     yield Row("fashion: accuracy of the last round", ours.accuracy[-1], 0.86, "", 1, at_most=False)
     gap = abs(statistics.mean(ours.accuracy[-LAST:]) - statistics.mean(ideal.accuracy[-LAST:]))
@@ -57,7 +59,9 @@ def _flower(folder: Path, rounds: int) -> list[float]:
     python = _environment() / "bin" / "python"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     script = Path(__file__).with_name("flower_peer.py")
-    said = subprocess.run([str(python), str(script), str(folder), str(rounds)], env=environment, check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(
+        [str(python), str(script), str(folder), str(rounds)], env=environment, check=True, capture_output=True, text=True
+    ).stdout
     line = next(line for line in said.splitlines() if line.startswith("SECONDS "))
     seconds: list[float] = json.loads(line.removeprefix("SECONDS "))
     return seconds

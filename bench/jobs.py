@@ -62,7 +62,9 @@ def still(folder: Path, *, clients: int, values: int, rounds: int) -> Path:
         "privacy": {"mode": "None"},
         "output": {"persistentVolumeClaim": {"claimName": "models"}, "path": "still"},
     }
-    objects = [{"apiVersion": "coterie.dev/v1alpha1", "kind": "FederatedJob", "metadata": {"name": "still", "namespace": "bench"}, "spec": spec}]
+    objects = [
+        {"apiVersion": "coterie.dev/v1alpha1", "kind": "FederatedJob", "metadata": {"name": "still", "namespace": "bench"}, "spec": spec}
+    ]
     for tenant in tenants:
         (folder / "volumes" / tenant / "none").mkdir(parents=True, exist_ok=True)
         grant = {

@@ -61,7 +61,17 @@ def _size(initial: bytes) -> int:
     return sum(tensor.numel() for tensor in load(initial).values())
 
 
-def _run(rank: int, mine: list[int], job: JobConfig, folder: Path, initial: bytes, shards: list[Any], sums: list[Any], barrier: Barrier, queue: Any) -> None:
+def _run(
+    rank: int,
+    mine: list[int],
+    job: JobConfig,
+    folder: Path,
+    initial: bytes,
+    shards: list[Any],
+    sums: list[Any],
+    barrier: Barrier,
+    queue: Any,
+) -> None:
     import sys
 
     import torch
@@ -90,7 +100,9 @@ def _run(rank: int, mine: list[int], job: JobConfig, folder: Path, initial: byte
         update = torch.zeros_like(current)
         for index in mine:
             vector_to_parameters(current.clone(), model.parameters())
-            optimizer = torch.optim.SGD(model.parameters(), lr=job.training.optimizer.learning_rate, momentum=job.training.optimizer.momentum)
+            optimizer = torch.optim.SGD(
+                model.parameters(), lr=job.training.optimizer.learning_rate, momentum=job.training.optimizer.momentum
+            )
             images, labels = data[index]
             generator = torch.Generator().manual_seed(round_seed(job.seed, index, round_index))
             for rows in shuffled(len(labels), job.training.batch_size, generator):
