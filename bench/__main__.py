@@ -5,12 +5,15 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import fashion, jobs
 from bench.raw_stream import seconds_per_round
 from bench.table import Row, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -8,13 +8,16 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import jobs, plain
 from bench.table import Row
 from coterie_api.fields import parse
 from coterie_api.podconfig import JobConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "fashion-mnist"
 FLOWER_ROUNDS = 6
@@ -28,7 +31,7 @@ def rows(scratch: Path) -> Iterable[Row]:
     subprocess.run([sys.executable, str(folder / "prepare.py"), str(folder)], check=True)
     ours = jobs.run(folder, scratch / "out")
     job, initial = _frozen(scratch / "out")
-    ideal = plain.train(job, folder, initial, _shards(job, folder))
+    ideal = plain.train(job, folder, initial, _shards(job, folder), folder / "volumes" / "research" / "fashion-test")
     flower = _flower(folder, FLOWER_ROUNDS)
     pace = statistics.mean(ours.seconds)
     yield Row(
@@ -47,11 +50,11 @@ def _frozen(output: Path) -> tuple[JobConfig, bytes]:
     return parse(JobConfig, json.loads(pods.read_text())), initial.read_bytes()
 
 
-def _shards(job: JobConfig, folder: Path) -> list[tuple[str, int]]:
+def _shards(job: JobConfig, folder: Path) -> list[plain.Shard]:
     import numpy as np
 
     paths = [folder / "volumes" / entry.namespace / entry.dataset for entry in job.roster]
-    return [(str(path), len(np.load(path / "train-labels.npy", mmap_mode="r"))) for path in paths]
+    return [plain.Shard(path, len(np.load(path / "train-labels.npy", mmap_mode="r"))) for path in paths]
 
 
 def _flower(folder: Path, rounds: int) -> list[float]:

@@ -3,7 +3,6 @@
 Usage: python flower_peer.py FOLDER ROUNDS. Two clients at a time, one thread each: the machine's two cores.
 """
 
-# ruff: noqa: E402, INP001
 from __future__ import annotations
 
 import functools
@@ -30,14 +29,14 @@ sys.path.insert(0, str(FOLDER))
 client_app, server_app, seconds = ClientApp(), ServerApp(), []
 
 
-def task():  # noqa: ANN201
+def task():
     from fashion_task import FashionMnist
 
     return FashionMnist({})
 
 
 @functools.cache
-def shard(shop: int):  # noqa: ANN201
+def shard(shop: int):
     """Loaded once in an actor's life, as our clients do."""
     return task().load_data(FOLDER / "volumes" / f"shop-{shop:02d}" / "fashion", "train")
 

@@ -111,14 +111,10 @@ class _PeakOfAggregator(threading.Thread):
         self.join()
 
     def _aggregators(self) -> list[int]:
-        found = []
         try:
-            for process in self._root.children(recursive=True):
-                if "aggregator" in process.cmdline():
-                    found.append(process.pid)
+            return [process.pid for process in self._root.children(recursive=True) if "aggregator" in process.cmdline()]
         except psutil.Error:
-            return found  # processes end while we look
-        return found
+            return []  # processes end while we look
 
 
 def _high_water(pid: int) -> int:

@@ -6,19 +6,24 @@ network, no masks, no files. Its seconds are the ideal, its accuracy the referen
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import RawArray
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from coterie_api.podconfig import JobConfig
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
+    from multiprocessing.synchronize import Barrier
 
-PROCESSES = 2
+    from coterie_api.podconfig import JobConfig
+
+PROCESSES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +34,38 @@ class Plain:
     accuracy: list[float]
 
 
-def train(job: JobConfig, folder: Path, initial: bytes, shards: list[tuple[str, int]]) -> Plain:
-    """Run the job's rounds. `shards` are (folder, examples) in the roster's order; the first process tests each model."""
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One client's data."""
+
+    folder: Path
+    examples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one of the processes does; `test` is empty but in the first."""
+
+    rank: int
+    mine: list[int]  # positions in `shards`, which is in the roster's order
+    shards: list[Shard]
+    job: JobConfig
+    initial: bytes
+    code: Path
+    test: Path | None
+
+
+def train(job: JobConfig, code: Path, initial: bytes, shards: list[Shard], test: Path) -> Plain:
+    """Run the job's rounds; the first process tests each model while the clock stands."""
+    from safetensors.numpy import load
+
     context = get_context("spawn")
-    size = _size(initial)
+    size = sum(tensor.size for tensor in load(initial).values())
     sums = [RawArray("f", size) for _ in range(PROCESSES)]
-    barrier = context.Barrier(PROCESSES)
-    queue = context.Queue()
-    parts = _balance([examples for _, examples in shards])
-    arguments = [(rank, parts[rank], job, folder, initial, shards, sums, barrier, queue) for rank in range(PROCESSES)]
-    processes = [context.Process(target=_run, args=each) for each in arguments]
+    barrier, queue = context.Barrier(PROCESSES), context.Queue()
+    parts = _balance([shard.examples for shard in shards])
+    works = [Work(rank, parts[rank], shards, job, initial, code, None if rank else test) for rank in range(PROCESSES)]
+    processes = [context.Process(target=_run, args=(work, sums, barrier, queue)) for work in works]
     for process in processes:
         process.start()
     result = queue.get()
@@ -55,69 +82,60 @@ def _balance(examples: list[int]) -> list[list[int]]:
     return parts
 
 
-def _size(initial: bytes) -> int:
-    from safetensors.torch import load
-
-    return sum(tensor.numel() for tensor in load(initial).values())
-
-
-def _run(
-    rank: int,
-    mine: list[int],
-    job: JobConfig,
-    folder: Path,
-    initial: bytes,
-    shards: list[Any],
-    sums: list[Any],
-    barrier: Barrier,
-    queue: Any,
-) -> None:
-    import sys
-
+def _run(work: Work, sums: list[Any], barrier: Barrier, queue: Queue[Any]) -> None:
     import torch
     from safetensors.torch import load
+    from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+    torch.set_num_threads(1)
+    task = _task(work)
+    model = task.build_model(dict(work.job.task.parameters))
+    model.load_state_dict(load(work.initial))
+    data = {index: task.load_data(work.shards[index].folder, "train") for index in work.mine}
+    test = task.load_data(work.test, "test") if work.test else None
+    views = [torch.from_numpy(np.frombuffer(each, np.float32)) for each in sums]
+    current = parameters_to_vector(model.parameters()).detach().clone()
+    seconds, accuracy = [], []
+    for round_index in range(work.job.rounds):
+        barrier.wait()
+        begin = time.perf_counter()
+        views[work.rank].copy_(_weighted_updates(work, model, data, current, round_index))
+        barrier.wait()
+        current = current + sum(views)
+        seconds.append(time.perf_counter() - begin)
+        if test is not None:
+            vector_to_parameters(current.clone(), model.parameters())
+            with torch.no_grad():
+                accuracy.append(float((model(test[0]).argmax(1) == test[1]).float().mean()))
+    if work.rank == 0:
+        queue.put((seconds, accuracy))
+
+
+def _task(work: Work) -> Any:
+    sys.path.insert(0, str(work.code))
+    module, _, name = work.job.task.entrypoint.partition(":")
+    return getattr(import_module(module), name)(dict(work.job.task.parameters))
+
+
+def _weighted_updates(work: Work, model: Any, data: dict[int, Any], current: Any, round_index: int) -> Any:
+    """One local epoch of plain SGD for each of this process's clients, batch by batch as the federated job's clients do."""
+    import torch
     from torch.nn import functional
     from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
     from coterie_worker.training.batches import shuffled
     from coterie_worker.training.round import round_seed
 
-    torch.set_num_threads(1)
-    sys.path.insert(0, str(folder))
-    module, _, name = job.task.entrypoint.partition(":")
-    task = getattr(__import__(module), name)(dict(job.task.parameters))
-    model = task.build_model(dict(job.task.parameters))
-    model.load_state_dict(load(initial))
-    data = {index: task.load_data(Path(shards[index][0]), "train") for index in mine}
-    test = task.load_data(folder / "volumes" / "research" / "fashion-test", "test") if rank == 0 else None
-    views = [torch.from_numpy(np.frombuffer(each, np.float32)) for each in sums]
-    total = sum(examples for _, examples in shards)
-    current = parameters_to_vector(model.parameters()).detach().clone()
-    seconds, accuracy = [], []
-    for round_index in range(job.rounds):
-        barrier.wait()
-        begin = time.perf_counter()
-        update = torch.zeros_like(current)
-        for index in mine:
-            vector_to_parameters(current.clone(), model.parameters())
-            optimizer = torch.optim.SGD(
-                model.parameters(), lr=job.training.optimizer.learning_rate, momentum=job.training.optimizer.momentum
-            )
-            images, labels = data[index]
-            generator = torch.Generator().manual_seed(round_seed(job.seed, index, round_index))
-            for rows in shuffled(len(labels), job.training.batch_size, generator):
-                optimizer.zero_grad()
-                functional.cross_entropy(model(images.index_select(0, rows)), labels.index_select(0, rows)).backward()
-                optimizer.step()
-            update += (parameters_to_vector(model.parameters()).detach() - current) * (shards[index][1] / total)
-        views[rank].copy_(update)
-        barrier.wait()
-        current = current + sum(views)
-        seconds.append(time.perf_counter() - begin)
-        barrier.wait()
-        if test is not None:
-            vector_to_parameters(current.clone(), model.parameters())
-            with torch.no_grad():
-                accuracy.append(float((model(test[0]).argmax(1) == test[1]).float().mean()))
-    if rank == 0:
-        queue.put((seconds, accuracy))
+    training, total = work.job.training, sum(shard.examples for shard in work.shards)
+    update = torch.zeros_like(current)
+    for index in work.mine:
+        vector_to_parameters(current.clone(), model.parameters())
+        optimizer = torch.optim.SGD(model.parameters(), lr=training.optimizer.peak_learning_rate, momentum=training.optimizer.momentum)
+        images, labels = data[index]
+        generator = torch.Generator().manual_seed(round_seed(work.job.seed, index, round_index))
+        for rows in shuffled(len(labels), training.batch_size, generator):
+            optimizer.zero_grad()
+            functional.cross_entropy(model(images.index_select(0, rows)), labels.index_select(0, rows)).backward()
+            optimizer.step()
+        update += (parameters_to_vector(model.parameters()).detach() - current) * (work.shards[index].examples / total)
+    return update

@@ -6,10 +6,13 @@ Each round the server sends a vector to every client and every client sends one 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from multiprocessing import get_context
-from multiprocessing.queues import Queue
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
 
 CHUNK = 1 << 20
 OPTIONS = [("grpc.max_receive_message_length", CHUNK + 4096), ("grpc.max_send_message_length", CHUNK + 4096)]
@@ -80,7 +83,7 @@ async def _serving(queue: Any, key: bytes, certificate: bytes, clients: int, siz
     for event in done:
         await event.wait()
         times.append(time.perf_counter())
-    queue.put([after - before for before, after in zip(times, times[1:], strict=False)])
+    queue.put([after - before for before, after in itertools.pairwise(times)])
     await server.stop(5)
 
 
