@@ -77,6 +77,10 @@ class TenantPolicy:
     secure_aggregation: bool = True
     min_clients: int = 0
     threshold: int = 0
+    colluders: int = 0  # fewest clients that may side with the aggregator without harm
+    ring_bits: int = 0  # narrowest ring
+    scale: int = 0  # most ring units per 1.0, i.e. how finely an update is told; 0: any
+    clip: float = 0  # largest magnitude of one of this client's coordinates in a sum; 0: any
 
 
 @dataclass(frozen=True, slots=True)

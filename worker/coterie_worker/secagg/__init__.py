@@ -58,6 +58,7 @@ from coterie_worker.secagg.errors import (
     TooLate,
     WrongSession,
 )
+from coterie_worker.secagg.memory import ClientMemory
 from coterie_worker.secagg.messages import SlotStart as SlotHeader
 from coterie_worker.secagg.messages import starts_epoch
 from coterie_worker.secagg.parameters import Member, SessionParameters, default_colluders, least_threshold, parameters_of
@@ -70,6 +71,7 @@ from coterie_worker.secagg.uploads import FrozenSlot, SlotSum
 
 __all__ = [
     "ClientEpoch",
+    "ClientMemory",
     "ClientStage",
     "DealerCheated",
     "Decoded",

@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from coterie_worker.secagg.contexts import advert_context, seed_commitment
-from coterie_worker.secagg.errors import BadAdvert, WrongSession
+from coterie_worker.secagg.contexts import advert_context, graph_commitment, graph_seed, seed_commitment
+from coterie_worker.secagg.errors import BadAdvert, BadReveal, WrongSession
+from coterie_worker.secagg.graph import Graph, sparse
 from coterie_worker.secagg.keys import Entropy, OneUse, check_exchange_key, public_of, verify
-from coterie_worker.secagg.messages import HASH_BYTES, KEY_BYTES, Advert, EpochStart, decode_message
+from coterie_worker.secagg.messages import HASH_BYTES, KEY_BYTES, SEED_BYTES, Advert, EpochStart, decode_message
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from coterie_worker.secagg.parameters import SessionParameters
-
-SEED_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class EpochSecrets:
 
     channel_private: OneUse
     slots: Mapping[int, SlotSecrets]
+    graph_part: OneUse  # of a Harary graph's seed; becomes public once everyone has committed
 
 
 def make_advert(
@@ -55,10 +55,12 @@ def make_advert(
     seeds = [entropy(SEED_BYTES) for _ in slots]
     commitments = [seed_commitment(parameters.base, start.epoch, index, slot, seed) for slot, seed in zip(slots, seeds, strict=True)]
     publics = b"".join(public_of(private) for private in privates)
-    facts = (parameters.base, start.epoch, start.first_slot, index, public_of(channel), publics, b"".join(commitments))
+    part = entropy(SEED_BYTES) if parameters.is_sparse else b""
+    committed = graph_commitment(parameters.base, start.epoch, index, part) if parameters.is_sparse else b""
+    facts = (parameters.base, start.epoch, start.first_slot, index, public_of(channel), publics, b"".join(commitments), committed)
     advert = Advert(*facts, signature=identity.sign(advert_context(Advert(*facts, signature=b""))))
     secrets = {slot: _slot_secrets(seed, private) for slot, seed, private in zip(slots, seeds, privates, strict=True)}
-    return EpochSecrets(OneUse(channel, "channel key"), secrets), advert
+    return EpochSecrets(OneUse(channel, "channel key"), secrets, OneUse(part, "part of the graph's seed")), advert
 
 
 def _slot_secrets(seed: bytes, private: bytes) -> SlotSecrets:
@@ -100,9 +102,29 @@ def check_advert(parameters: SessionParameters, start: EpochStart, advert: Adver
         raise BadAdvert(f"{name}: the roster has {parameters.members} members")
     if not len(advert.mask_keys) == len(advert.seed_commitments) == parameters.slots_per_epoch * KEY_BYTES:
         raise BadAdvert(f"{name}: keys for {len(advert.mask_keys) // KEY_BYTES} slots, expected {parameters.slots_per_epoch}")
+    if len(advert.graph_commitment) != (HASH_BYTES if parameters.is_sparse else 0):
+        raise BadAdvert(f"{name}: a graph commitment of {len(advert.graph_commitment)} bytes")
     for key in exchange_keys(advert):
         check_exchange_key(key, what=name)
     verify(parameters.roster[advert.index].public_key, advert.signature, advert_context(advert), what=name)
+
+
+def order_graph(parameters: SessionParameters, start: EpochStart, adverts: Adverts, parts: Sequence[tuple[int, bytes]]) -> Graph:
+    """Return the graph that everyone's parts make, each checked against its advert.
+
+    Raises: BadReveal unless there is exactly one part of each advertised client, ascending, as committed.
+    """
+    if [index for index, _ in parts] != sorted(adverts.by_index):
+        raise BadReveal(f"graph: parts of {len(parts)} clients, expected one of each of {len(adverts.by_index)}, ascending")
+    for index, part in parts:
+        check_part(parameters, start, adverts.by_index[index], part)
+    return sparse(adverts.by_index, parameters.colluders, parameters.threshold, graph_seed(adverts.sid, parts))
+
+
+def check_part(parameters: SessionParameters, start: EpochStart, advert: Advert, part: bytes) -> None:
+    """Raise BadReveal unless this is the part of the graph's seed that the advert committed to."""
+    if graph_commitment(parameters.base, start.epoch, advert.index, part) != advert.graph_commitment:
+        raise BadReveal(f"graph: the part of client {advert.index} is not the one that it committed to")
 
 
 def exchange_keys(advert: Advert) -> Sequence[bytes]:

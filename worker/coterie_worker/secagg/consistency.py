@@ -94,14 +94,3 @@ def check_quorum(opening: Opening, message: UnmaskRequest, survivors: Sequence[i
         raise BelowThreshold(f"signers: {len(signers)}, at least {quorum} of the roster's {opening.parameters.members} are needed")
     for signer, signature in message.signatures:
         opening.check_consistent(signer, survivors, signature)
-
-
-def check_difference(earlier: Sequence[tuple[bytes, frozenset[int]]], model_hash: bytes, survivors: Sequence[int], least: int) -> None:
-    """Raise BadSurvivors if two sums over one model would differ by fewer clients than a sum may have.
-
-    Equal sets are fine: they open nothing new about a set that is already open.
-    """
-    for model, before in earlier:
-        difference = before ^ set(survivors)
-        if model == model_hash and 0 < len(difference) < least:
-            raise BadSurvivors(f"survivors: they differ from those of an opened sum over the same model by {len(difference)} clients")

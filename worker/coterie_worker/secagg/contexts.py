@@ -34,6 +34,8 @@ SURVIVORS: Final = _V1 + "survivors"
 CONSISTENT: Final = _V1 + "consistent"
 PAIR_MASK: Final = _V1 + "pair-mask"
 SELF_MASK: Final = _V1 + "self-mask"
+GRAPH: Final = _V1 + "graph"
+GRAPH_COMMITMENT: Final = _V1 + "graph-commit"
 RESULT: Final = _V1 + "result"
 
 NO_RESULT: Final = bytes(32)  # `previous_result` of an epoch's first opened slot
@@ -51,8 +53,8 @@ def digest(label: str, *facts: Any) -> bytes:
 
 def advert_context(advert: Advert) -> bytes:
     """What a tenant signs when it advertises keys."""
-    facts = (advert.base, advert.epoch, advert.first_slot, advert.index, advert.channel_key, advert.mask_keys, advert.seed_commitments)
-    return context(ADVERT, *facts)
+    facts = (advert.base, advert.epoch, advert.first_slot, advert.index, advert.channel_key, advert.mask_keys)
+    return context(ADVERT, *facts, advert.seed_commitments, advert.graph_commitment)
 
 
 def join_context(join: PlainJoin) -> bytes:
@@ -84,3 +86,13 @@ def consistency_context(hdr_hash: bytes, survivors: Iterable[int]) -> bytes:
 def seed_commitment(base: bytes, epoch: int, index: int, slot: int, seed: bytes) -> bytes:
     """H(b): binds a client to the seed of its self mask before anyone has a share of it."""
     return digest(SEED_COMMITMENT, base, epoch, index, slot, seed)
+
+
+def graph_commitment(base: bytes, epoch: int, index: int, part: bytes) -> bytes:
+    """Bind a client to its part of the graph's seed before it sees anyone else's."""
+    return digest(GRAPH_COMMITMENT, base, epoch, index, part)
+
+
+def graph_seed(sid: bytes, parts: Iterable[tuple[int, bytes]]) -> bytes:
+    """Return the seed that orders the graph: uniform if one part of it is, and known to nobody before all parts are."""
+    return digest(GRAPH, sid, [list(part) for part in parts])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
     from coterie_worker.secagg.adverts import Adverts, EpochSecrets
+    from coterie_worker.secagg.graph import Graph
 
 Sealed = tuple[tuple[int, bytes, bytes], ...]
 
@@ -85,13 +86,13 @@ def channel_to(adverts: Adverts, private: X25519PrivateKey) -> Channel:
     return secret
 
 
-def deal(index: int, threshold: int, adverts: Adverts, secrets: EpochSecrets, channel: Channel, entropy: Entropy) -> Dealt:
-    """Return shares of both secrets of every slot for every client in the adverts; the dealing copies are used up."""
-    holders = sorted(adverts.by_index)
+def deal(index: int, graph: Graph, adverts: Adverts, secrets: EpochSecrets, channel: Channel, entropy: Entropy) -> Dealt:
+    """Return shares of both secrets of every slot for each neighbor and oneself; the dealing copies are used up."""
+    holders = graph.holders(index)
     plain = {holder: bytearray() for holder in holders}
     for slot in sorted(secrets.slots):
         for secret in (secrets.slots[slot].seed_to_deal, secrets.slots[slot].mask_private_to_deal):
-            for holder, share in zip(holders, split(secret.take(), threshold, holders, entropy), strict=True):
+            for holder, share in zip(holders, split(secret.take(), graph.threshold, holders, entropy), strict=True):
                 plain[holder] += field.to_bytes(share)
     sealed = []
     for holder in holders:

@@ -24,7 +24,9 @@
     │   ├── BadSeal                a sealed share does not open
     │   ├── BadShare               a share is not the one that its dealer committed to
     │   ├── BadSurvivors           unknown, repeated or missing ids in a set of survivors or participants
-    │   └── BelowThreshold         fewer participants, survivors or signatures than this client insists on
+    │   ├── BelowThreshold         fewer participants, survivors, neighbors or signatures than this client insists on
+    │   ├── BadReveal              a part of the graph's seed is missing or not the one that was committed to
+    │   └── TooManyGraphs          the aggregator gave up too many orders of the graph in a row
     ├── TooFewSurvivors            too few clients came; the slot (or, in set-up, the epoch) is lost
     └── DealerCheated              a client shared a secret that is not the one it committed to; the slot is lost
 
@@ -163,6 +165,14 @@ class BadSurvivors(PeerProtocolError):
 
 class BelowThreshold(PeerProtocolError):
     """Fewer participants, survivors or signatures than this client insists on."""
+
+
+class BadReveal(PeerProtocolError):
+    """A part of the graph's seed is missing, or not the one that was committed to."""
+
+
+class TooManyGraphs(PeerProtocolError):
+    """The aggregator gave up too many orders of the graph in a row, as one would that looks for a bad one."""
 
 
 class TooFewSurvivors(SecaggError):

@@ -1,8 +1,10 @@
-"""Masks: AES-256-CTR keystreams, added to or subtracted from a vector of Z_2^32 in place.
+"""Masks: AES-256-CTR keystreams, added to or subtracted from a vector of Z_2^32 or Z_2^16 in place.
 
-Element k of a mask is the little-endian word of bytes 4k..4k+3 of the keystream that starts at counter 0. Every 32-bit word
-occurs, so the mask is uniform on the ring: no modulus, no bias. The counter is seekable, so parts of a vector can be
-masked apart.
+Element k of a mask is the little-endian word of bytes 4k..4k+3 of the keystream that starts at counter 0 (2k..2k+1 on the
+narrow ring). Every word occurs, so the mask is uniform on the ring: no modulus, no bias. The counter is seekable, so parts of
+a vector can be masked apart.
+
+Vectors travel as 32-bit words on both rings: two elements of Z_2^16 share a word, and `elements` tells them apart.
 
 Speed: one accumulator chunk stays in cache while all keystreams run over it (chunks outer, keys inner); the keystream goes
 into one preallocated buffer, because allocating it costs five times the encryption.
@@ -11,6 +13,7 @@ into one preallocated buffer, because allocating it costs five times the encrypt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -38,30 +41,51 @@ def keystream(key: bytes, start: int = 0) -> CipherContext:
     return Cipher(algorithms.AES256(key), modes.CTR(counter)).encryptor()
 
 
+def elements(vector: Words, ring_bits: int) -> NDArray[np.unsignedinteger[Any]]:
+    """Return the vector's elements: itself on the wide ring, its halves on the narrow one. No copy."""
+    return vector if ring_bits == 32 else vector.view("<u2")
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """The masks of one vector: keys whose keystreams are added, and keys whose keystreams are subtracted."""
+
+    plus: Sequence[bytes] = field(repr=False)
+    minus: Sequence[bytes] = field(repr=False)
+    ring_bits: int
+
+    def apply(self, part: Words, start: int, *, run: Run = map, shards: int = 1) -> None:
+        """Mask the words from `start` (a multiple of 4) on, in place."""
+        step = -(-len(part) // max(1, shards))
+        step = max(CHUNK, -(-step // CHUNK) * CHUNK)
+
+        def mask_shard(low: int) -> None:
+            _mask_part(part[low : low + step], start + low, self)
+
+        for _ in run(mask_shard, range(0, len(part), step)):
+            pass
+
+
+def take_masks(plus: Sequence[OneUse], minus: Sequence[OneUse], ring_bits: int = 32) -> Masks:
+    """Return the masks of one-use keys, which are used up."""
+    return Masks([key.take() for key in plus], [key.take() for key in minus], ring_bits)
+
+
 def apply_masks(vector: Words, plus: Sequence[OneUse], minus: Sequence[OneUse], *, run: Run = map, shards: int = 1) -> None:
     """Add the masks of `plus` to the vector and subtract those of `minus`, in place, modulo 2^32.
 
     Args: vector: contiguous uint32. plus, minus: 32-byte mask keys; they are used up. run: applies a function to each
     shard, e.g. a thread pool's `map` (encryption and addition release the interpreter's lock). shards: how many.
     """
-    added = [key.take() for key in plus]
-    subtracted = [key.take() for key in minus]
-    step = -(-len(vector) // max(1, shards))
-    step = max(CHUNK, -(-step // CHUNK) * CHUNK)
-
-    def mask_shard(start: int) -> None:
-        _mask_part(vector[start : start + step], start, added, subtracted)
-
-    for _ in run(mask_shard, range(0, len(vector), step)):
-        pass
+    take_masks(plus, minus).apply(vector, 0, run=run, shards=shards)
 
 
-def _mask_part(part: Words, start: int, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
-    streams = [(keystream(key, start), np.add) for key in plus] + [(keystream(key, start), np.subtract) for key in minus]
+def _mask_part(part: Words, start: int, masks: Masks) -> None:
+    streams = [(keystream(key, start), np.add) for key in masks.plus] + [(keystream(key, start), np.subtract) for key in masks.minus]
     scratch = np.empty(min(CHUNK, len(part)), np.uint32)
     for low in range(0, len(part), CHUNK):
-        chunk = part[low : low + CHUNK]
-        words = scratch[: len(chunk)]
+        chunk = elements(part[low : low + CHUNK], masks.ring_bits)
+        words = elements(scratch[: chunk.nbytes // WORD_BYTES], masks.ring_bits)
         target = words.data.cast("B")
         zeros = memoryview(_ZEROS)[: len(target)]
         for stream, combine in streams:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROTOCOL_VERSION: Final = 1
-MAX_ROSTER: Final = 200  # the complete graph's limit
+MAX_ROSTER: Final = 1024
 MAX_SLOTS_PER_EPOCH: Final = 256
 MAX_NUMBER: Final = 2**63 - 1
 HASH_BYTES: Final = 32
 KEY_BYTES: Final = 32
+SEED_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 SHARE_BYTES: Final = 33  # an element of GF(2^257 - 93)
 TAG_BYTES: Final = 16
@@ -44,6 +45,7 @@ class Advert:
     channel_key: bytes  # X25519
     mask_keys: bytes  # X25519, one per slot, concatenated
     seed_commitments: bytes  # SHA-256, one per slot, concatenated
+    graph_commitment: bytes  # SHA-256; empty on the complete graph
     signature: bytes
 
 
@@ -52,6 +54,22 @@ class AdvertSet:
     """S1, aggregator → client: all adverts, by ascending index, each as it was received."""
 
     adverts: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphPart:
+    """S0 of a Harary graph, client → aggregator: this client's part of the seed, to which its advert committed."""
+
+    sid: bytes
+    part: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GraphParts:
+    """S0 of a Harary graph, aggregator → client: everyone's part; together they order the circle."""
+
+    sid: bytes
+    parts: tuple[tuple[int, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +162,8 @@ Message = (
     EpochStart
     | Advert
     | AdvertSet
+    | GraphPart
+    | GraphParts
     | Dealing
     | Delivery
     | ShareAck
@@ -172,7 +192,7 @@ def _each(*columns: Shape[Any]) -> Shape[tuple[tuple[Any, ...], ...]]:
 
 _WIRE: Final[dict[int, tuple[Callable[..., Message], tuple[Shape[Any], ...]]]] = {
     1: (EpochStart, (_number, _number)),
-    2: (Advert, (_hash, _number, _number, _index, _key, _per_slot, _per_slot, _signature)),
+    2: (Advert, (_hash, _number, _number, _index, _key, _per_slot, _per_slot, octets(0, HASH_BYTES), _signature)),
     3: (AdvertSet, (many(_advert_bytes, MAX_ROSTER),)),
     4: (Dealing, (_hash, _each(_index, _sealed, _commitments), _signature)),
     5: (Delivery, (_hash, _each(_index, _sealed))),
@@ -183,6 +203,8 @@ _WIRE: Final[dict[int, tuple[Callable[..., Message], tuple[Shape[Any], ...]]]] =
     10: (UnmaskRequest, (_hash, _number, _each(_index, _signature))),
     11: (Revealed, (_hash, _number, _each(_index, octets(SHARE_BYTES)))),
     12: (PlainJoin, (_hash, _number, _number, _index, _signature)),
+    13: (GraphPart, (_hash, octets(SEED_BYTES))),
+    14: (GraphParts, (_hash, _each(_index, octets(SEED_BYTES)))),
 }
 _NUMBERS: Final[dict[object, int]] = {kind: number for number, (kind, _) in _WIRE.items()}
 

@@ -12,8 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from coterie_worker.secagg import contexts
+from coterie_worker.secagg.codec import MAX_PAYLOAD_BYTES
 from coterie_worker.secagg.errors import InvalidParameters, PolicyRefused
-from coterie_worker.secagg.messages import HASH_BYTES, KEY_BYTES, MAX_ROSTER, MAX_SLOTS_PER_EPOCH
+from coterie_worker.secagg.graph import COMPLETE_UP_TO
+from coterie_worker.secagg.messages import HASH_BYTES, KEY_BYTES, MAX_ROSTER, MAX_SLOTS_PER_EPOCH, SIGNATURE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from coterie_api.podconfig import JobConfig, TenantPolicy
 
 RING_BITS: Final = 32
+RINGS: Final = (16, 32)
+_ADVERT_BYTES: Final = 256 + SIGNATURE_BYTES  # beside the keys and commitments of its slots
 LEAST_SURVIVORS: Final = 3  # of two survivors each learns the other's update
 
 
@@ -59,6 +63,16 @@ class SessionParameters:
     def quorum(self) -> int:
         """t_sig: two quorums of this size have an honest client in common."""
         return least_threshold(self.members, self.colluders)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether clients share masks along a Harary graph instead of with everybody."""
+        return self.members > COMPLETE_UP_TO
+
+    @property
+    def clip(self) -> float:
+        """The largest magnitude of a coordinate that one client adds to a sum; larger ones are clamped."""
+        return float(((1 << (self.ring_bits - 1)) - 1) // self.members) / self.scale
 
     @cached_property
     def base(self) -> bytes:
@@ -101,15 +115,21 @@ def default_colluders(members: int) -> int:
 def check_session(parameters: SessionParameters) -> None:
     """Raise InvalidParameters unless the roster and sizes make sense, with or without masks."""
     _within("roster size", parameters.members, 1, MAX_ROSTER)
-    _within("slots per epoch", parameters.slots_per_epoch, 1, MAX_SLOTS_PER_EPOCH)
+    _within("slots per epoch", parameters.slots_per_epoch, 1, most_slots(parameters.members))
     _within("least survivors", parameters.min_survivors, 1, parameters.members)
-    _within("ring bits", parameters.ring_bits, RING_BITS, RING_BITS)
+    if parameters.ring_bits not in RINGS:
+        raise InvalidParameters(f"ring bits: {parameters.ring_bits}, allowed is 16 or 32")
     _within("scale", parameters.scale, 1, 2 ** (RING_BITS - 1) - 1)
     _within("spec hash bytes", len(parameters.spec_hash), HASH_BYTES, HASH_BYTES)
     for member in parameters.roster:
         _within(f"public key bytes of {member.tenant}", len(member.public_key), KEY_BYTES, KEY_BYTES)
     _distinct("tenant", [member.tenant for member in parameters.roster])
     _distinct("public key", [member.public_key.hex() for member in parameters.roster])
+
+
+def most_slots(members: int) -> int:
+    """Return how many slots an epoch may have, so that all adverts fit one message."""
+    return min(MAX_SLOTS_PER_EPOCH, (MAX_PAYLOAD_BYTES // max(1, members) - _ADVERT_BYTES) // (HASH_BYTES + KEY_BYTES))
 
 
 def check_masked_session(parameters: SessionParameters) -> None:
@@ -123,13 +143,21 @@ def check_masked_session(parameters: SessionParameters) -> None:
 
 
 def check_policy(parameters: SessionParameters, policy: TenantPolicy, *, masked: bool) -> None:
-    """Raise PolicyRefused where the job is weaker than the tenant allows."""
+    """Raise PolicyRefused where the job is weaker than the tenant allows; a limit of 0 allows everything."""
     if policy.secure_aggregation and not masked:
         raise PolicyRefused("secureAggregation.protocol: None, the tenant's policy requires secure aggregation")
     if parameters.min_survivors < policy.min_clients:
         raise PolicyRefused(f"least survivors: {parameters.min_survivors}, the tenant's policy requires {policy.min_clients}")
     if masked and parameters.threshold < policy.threshold:
         raise PolicyRefused(f"threshold: {parameters.threshold}, the tenant's policy requires {policy.threshold}")
+    if masked and parameters.colluders < policy.colluders:
+        raise PolicyRefused(f"colluders: {parameters.colluders}, the tenant's policy requires {policy.colluders}")
+    if parameters.ring_bits < policy.ring_bits:
+        raise PolicyRefused(f"ring bits: {parameters.ring_bits}, the tenant's policy requires {policy.ring_bits}")
+    if 0 < policy.scale < parameters.scale:
+        raise PolicyRefused(f"scale: {parameters.scale}, the tenant's policy allows {policy.scale}")
+    if 0 < policy.clip < parameters.clip:
+        raise PolicyRefused(f"clip: {parameters.clip:g}, the tenant's policy allows {policy.clip:g}")
 
 
 def _within(what: str, found: int, least: int, most: int) -> None:

@@ -5,6 +5,7 @@ Slots, headers, signed uploads and the tenant's policy stay as they are, so shel
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from coterie_worker.secagg.contexts import SESSION, digest, join_context
@@ -102,9 +103,9 @@ class PlainClient(ClientSession):
 
         Raises: KeyUsed, WrongStage, NotAParticipant, ModelMismatch, BadVector.
         """
-        opening = self._check_mask(values)
+        opening = self._check_whole(values)
         self.stage = ClientStage.MASKED
-        return values, self._sign_upload(opening, values)[1]
+        return values, self._sign_upload(opening, hashlib.sha256(values.data).digest())
 
     def _handlers(self) -> dict[type[Message], Callable[[Any], tuple[Message, ...]]]:
         return {EpochStart: self._join, SlotStart: self._open}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coterie_worker.secagg.adverts import Adverts, check_advert, claim_values
+from coterie_worker.secagg.adverts import Adverts, check_advert, check_part, claim_values, order_graph
 from coterie_worker.secagg.contexts import seed_commitment, session_id
 from coterie_worker.secagg.dealing import Kind, ack_context, check_share, commit_share, commitment_at, dealing_context, hash_commitments
 from coterie_worker.secagg.errors import BadAdvert, BadShare, BadSurvivors, DealerCheated, TooFewSurvivors
+from coterie_worker.secagg.graph import Graph, complete
 from coterie_worker.secagg.keys import OneUse, agree, exchange_key, public_of, verify
-from coterie_worker.secagg.masks import Run, apply_masks, pair_mask_key, self_mask_key
+from coterie_worker.secagg.masks import Run, pair_mask_key, self_mask_key, take_masks
 from coterie_worker.secagg.messages import (
     HASH_BYTES,
     Advert,
@@ -17,6 +18,8 @@ from coterie_worker.secagg.messages import (
     Consistent,
     Dealing,
     Delivery,
+    GraphPart,
+    GraphParts,
     Message,
     Revealed,
     ShareAck,
@@ -27,7 +30,7 @@ from coterie_worker.secagg.messages import (
 from coterie_worker.secagg.parameters import SessionParameters, check_masked_session
 from coterie_worker.secagg.recovery import recover
 from coterie_worker.secagg.serving import Outbox, ServerSession
-from coterie_worker.secagg.transitions import CLOSES, EXPECTS, Stage
+from coterie_worker.secagg.transitions import CLOSES, EXPECTS, GRAPH_CLOSES, GRAPH_EXPECTS, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,12 +45,11 @@ class ServerEpoch(ServerSession):
     Raises: InvalidParameters.
     """
 
-    _expects = EXPECTS
-    _closes = CLOSES
-
     def __init__(self, parameters: SessionParameters, epoch: int, first_slot: int, members: frozenset[int]) -> None:
         check_masked_session(parameters)
         super().__init__(parameters, epoch, first_slot, members)
+        self._expects = GRAPH_EXPECTS if parameters.is_sparse else EXPECTS
+        self._closes = GRAPH_CLOSES if parameters.is_sparse else CLOSES
         self.cheaters: set[int] = set()  # dealers whose shares contradict their own commitments
         self.unusable: set[int] = set()  # dealers whose shares too few holders could open; left out of the epoch
         self._adverts: dict[int, Advert] = {}
@@ -56,6 +58,8 @@ class ServerEpoch(ServerSession):
         self._acks: dict[int, Mapping[int, bytes]] = {}
         self._agreed: dict[tuple[int, int], bytes] = {}  # (dealer, holder) -> the commitments that both signed
         self._keys: Adverts | None = None
+        self._parts: dict[int, bytes] = {}
+        self._graph: Graph | None = None
         self._signatures: dict[int, bytes] = {}
         self._revealed: dict[int, dict[int, int]] = {}  # dealer -> holder -> share
         self._secrets: dict[int, bytes] = {}
@@ -84,13 +88,14 @@ class ServerEpoch(ServerSession):
         uploads = self._result_uploads()
         if self._opened is None:
             plus, minus = self._unmasking_keys(uploads)
-            apply_masks(uploads.total, plus, minus, run=run, shards=shards)
+            take_masks(plus, minus, self.parameters.ring_bits).apply(uploads.total, 0, run=run, shards=shards)
             self._finish(uploads)
         assert self._opened is not None
         return self._opened
 
     def _unmasking_keys(self, uploads: Uploads) -> tuple[list[OneUse], list[OneUse]]:
         assert self._keys is not None
+        assert self._graph is not None
         header, hdr_hash = uploads.opening.header, uploads.opening.hash
         plus: list[OneUse] = []
         minus: list[OneUse] = []
@@ -99,7 +104,7 @@ class ServerEpoch(ServerSession):
                 minus.append(self_mask_key(header, hdr_hash, owner, secret))
                 continue
             private = exchange_key(secret)
-            for survivor in uploads.signed:
+            for survivor in self._graph.neighbors_of(owner) & set(uploads.signed):
                 key = pair_mask_key(header, hdr_hash, (owner, survivor), agree(private, self._keys.mask_key(survivor, header.slot)))
                 # The survivor added this mask if the dropped client's index is the lower one, so it is taken off again.
                 (minus if owner < survivor else plus).append(key)
@@ -109,6 +114,7 @@ class ServerEpoch(ServerSession):
     def _handlers(self) -> dict[type[Message], Callable[[int, Any], None]]:
         return {
             Advert: self._hear_advert,
+            GraphPart: self._hear_part,
             Dealing: self._hear_dealing,
             ShareAck: self._hear_ack,
             Consistent: self._hear_consistent,
@@ -118,6 +124,7 @@ class ServerEpoch(ServerSession):
     def _closers(self) -> dict[Stage, Callable[[], Outbox]]:
         return {
             Stage.ADVERTISE: self._close_adverts,
+            Stage.GRAPH: self._close_parts,
             Stage.SHARE: self._close_dealings,
             Stage.ACKNOWLEDGE: self._close_acks,
             Stage.INPUT: self._close_input,
@@ -138,13 +145,30 @@ class ServerEpoch(ServerSession):
         payloads = tuple(encode_message(advert) for advert in adverts.values())
         self._sid = session_id(self.parameters.base, self._start.epoch, self._start.first_slot, payloads)
         self._keys = Adverts(adverts, self._start.first_slot, self._sid)
+        if not self.parameters.is_sparse:
+            self._graph = complete(adverts, self.parameters.threshold)
         return self._to_all(AdvertSet(payloads))
 
-    def _hear_dealing(self, sender: int, dealing: Dealing) -> None:
+    def _hear_part(self, sender: int, message: GraphPart) -> None:
         assert self._keys is not None
+        self._check_sid(message.sid)
+        check_part(self.parameters, self._start, self._keys.by_index[sender], message.part)
+        self._parts[sender] = message.part
+
+    def _close_parts(self) -> Outbox:
+        """All parts or none: whoever could leave one out after seeing the others could choose between two orders."""
+        assert self._keys is not None
+        if set(self._parts) != set(self._keys.by_index):
+            raise TooFewSurvivors("parts of the graph's seed", len(self._parts), len(self._keys.by_index))
+        parts = tuple(sorted(self._parts.items()))
+        self._graph = order_graph(self.parameters, self._start, self._keys, parts)
+        return self._to_all(GraphParts(self._sid, parts))
+
+    def _hear_dealing(self, sender: int, dealing: Dealing) -> None:
+        assert self._graph is not None
         self._check_sid(dealing.sid)
-        if [holder for holder, _, _ in dealing.sealed] != sorted(self._keys.by_index):
-            raise BadSurvivors(f"dealing of client {sender}: its holders are not those of the adverts")
+        if tuple(holder for holder, _, _ in dealing.sealed) != self._graph.holders(sender):
+            raise BadSurvivors(f"dealing of client {sender}: its holders are not its neighbors and itself")
         if any(len(commitments) != 2 * HASH_BYTES * self.parameters.slots_per_epoch for _, _, commitments in dealing.sealed):
             raise BadShare(f"dealing of client {sender}: commitments for another number of slots")
         signed = dealing_context(self._sid, sender, dealing.sealed)
@@ -184,14 +208,35 @@ class ServerEpoch(ServerSession):
 
     def _leave_out_unusable(self) -> None:
         """A dealer whose secrets could not be rebuilt must not mask anything. Whether it or its holders lie can't be told."""
-        while unusable := {dealer for dealer in self._live if self._holders(dealer) < self.parameters.threshold}:
+        while unusable := {dealer for dealer in self._live if self._holders(dealer) < self._share_threshold}:
             self._live -= unusable
             self.unusable |= unusable
 
     def _holders(self, dealer: int) -> int:
-        return sum(1 for holder in self._live if (dealer, holder) in self._agreed)
+        assert self._graph is not None
+        return sum(1 for holder in self._graph.holders(dealer) if holder in self._live and (dealer, holder) in self._agreed)
+
+    @property
+    def _share_threshold(self) -> int:
+        assert self._graph is not None
+        return self._graph.threshold
+
+    def _check_neighbors(self, what: str, chosen: set[int]) -> None:
+        """Ask no client for what it would refuse."""
+        assert self._graph is not None
+        fewest = self._graph.fewest_neighbors(chosen)
+        if not self._graph.is_complete and fewest < self._share_threshold:
+            raise TooFewSurvivors(f"neighbors of one client among the {what}", fewest, self._share_threshold)
+
+    def start_slot(self, slot: int, model_hash: bytes, participants: frozenset[int], deadline: int, length: int) -> Outbox:
+        """Open a slot; see `ServerSession.start_slot`. With a Harary graph, each participant needs t neighbors among them."""
+        if self._graph is not None and participants <= self._live:
+            self._check_neighbors("participants", set(participants))
+        return super().start_slot(slot, model_hash, participants, deadline, length)
 
     def _close_input(self) -> Outbox:
+        assert self._uploads is not None
+        self._check_neighbors("masked inputs", set(self._uploads.signed))
         uploads = self._freeze()
         self._signatures, self._revealed = {}, {dealer: {} for dealer in uploads.opening.header.participants}
         signed = tuple((client, *uploads.signed[client]) for client in uploads.survivors())
@@ -239,8 +284,8 @@ class ServerEpoch(ServerSession):
     def _close_unmask(self) -> Outbox:
         assert self._uploads is not None
         fewest = min(len(shares) for shares in self._revealed.values())
-        if fewest < self.parameters.threshold:
-            raise TooFewSurvivors("shares of one client", fewest, self.parameters.threshold)
+        if fewest < self._share_threshold:
+            raise TooFewSurvivors("shares of one client", fewest, self._share_threshold)
         self._secrets = {dealer: self._recover(dealer, self._uploads) for dealer in self._revealed}
         return {}
 
@@ -254,7 +299,7 @@ class ServerEpoch(ServerSession):
                 return seed_commitment(self.parameters.base, self._start.epoch, dealer, slot, secret) == committed
             return public_of(secret) == committed
 
-        found = recover(self._revealed[dealer], self.parameters.threshold, is_right)
+        found = recover(self._revealed[dealer], self._share_threshold, is_right)
         if found is None or found[1] > 1:
             self.cheaters.add(dealer)
         if found is None:

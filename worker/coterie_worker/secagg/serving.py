@@ -23,6 +23,7 @@ from coterie_worker.secagg.messages import (
     Consistent,
     Dealing,
     EpochStart,
+    GraphPart,
     Message,
     Revealed,
     ShareAck,
@@ -106,7 +107,7 @@ class ServerSession:
         if sender not in self._live:
             raise Unexpected(f"client {sender}: it is not, or no longer, in epoch {self._start.epoch}")
         message = decode_message(payload)
-        if isinstance(message, Dealing | ShareAck | Consistent | Revealed):
+        if isinstance(message, GraphPart | Dealing | ShareAck | Consistent | Revealed):
             self._check_sid(message.sid)  # first of all: an honest client may still answer the epoch before this one
         if isinstance(message, Consistent | Revealed) and message.slot < self._next_slot - 1:
             raise TooLate(f"{type(message).__name__}: of slot {message.slot}, the open one is {self._next_slot - 1}")

@@ -20,6 +20,7 @@ from coterie_worker.secagg.errors import (
     WrongSession,
     WrongStage,
 )
+from coterie_worker.secagg.memory import ClientMemory
 from coterie_worker.secagg.messages import (
     MAX_NUMBER,
     AdvertSet,
@@ -66,6 +67,7 @@ class ClientSession:
         self.stage = ClientStage.START
         self.header: SlotHeader | None = None
         self.last_slot = last_slot
+        self.memory = ClientMemory()
         self._identity = identity
         self._start: EpochStart | None = None
         self._sid = b""
@@ -133,12 +135,15 @@ class ClientSession:
         first, last = max(self.last_slot + 1, self._first_slot), self._first_slot + self.parameters.slots_per_epoch - 1
         if not first <= header.slot <= last:
             raise StaleSlot(f"header: slot {header.slot}, allowed is {first} to {last}")
-        check_participants(header, self._known, self.parameters.min_survivors)
+        self._check_participants(header)
         self.header, self.last_slot = header, header.slot
         self._opening = Opening.of(self.parameters, header)
         self._model_checked = False
         self._answers = {kind: answer for kind, answer in self._answers.items() if kind in (EpochStart, AdvertSet, Delivery)}
         return ()
+
+    def _check_participants(self, header: SlotStart) -> None:
+        check_participants(header, self._known, self.parameters.min_survivors)
 
     def _check_slot(self, message: Message) -> None:
         if isinstance(message, Survivors | UnmaskRequest):
@@ -151,7 +156,7 @@ class ClientSession:
             raise StaleSlot(f"{type(message).__name__}: slot {message.slot}, the open one is {self.last_slot}; older secrets are erased")
         return self._opening
 
-    def _check_mask(self, values: Words) -> Opening:
+    def _check_mask(self) -> Opening:
         if self.stage in (ClientStage.MASKED, ClientStage.SIGNED, ClientStage.REVEALED):
             raise KeyUsed(f"slot {self.last_slot}: its vector was submitted or its survivors are fixed; a slot takes one vector, ever")
         if self._opening is None or self.stage is not ClientStage.OPEN:
@@ -160,11 +165,20 @@ class ClientSession:
             raise NotAParticipant(f"slot {self.last_slot}: client {self.index} is not asked for an update")
         if not self._model_checked:
             raise ModelMismatch(f"slot {self.last_slot}: the loaded parameters were not compared with the header (check_model)")
-        length = self._opening.header.length
-        if values.dtype != np.uint32 or values.shape != (length,) or not values.flags.c_contiguous or not values.flags.writeable:
-            raise BadVector(f"vector: {values.dtype}{values.shape}, expected a contiguous, writable uint32({length},)")
         return self._opening
 
-    def _sign_upload(self, opening: Opening, values: Words) -> tuple[bytes, bytes]:
-        vector_hash = hashlib.sha256(values.data).digest()
-        return vector_hash, self._identity.sign(upload_context(opening.hash, self.index, vector_hash))
+    def _check_whole(self, values: Words) -> Opening:
+        opening = self._check_mask()
+        if values.shape != (opening.header.length,):
+            raise BadVector(f"vector: {values.dtype}{values.shape}, expected uint32({opening.header.length},)")
+        check_words(values)
+        return opening
+
+    def _sign_upload(self, opening: Opening, vector_hash: bytes) -> bytes:
+        return self._identity.sign(upload_context(opening.hash, self.index, vector_hash))
+
+
+def check_words(values: Words) -> None:
+    """Raise BadVector unless the words can be masked in place."""
+    if values.dtype != np.uint32 or values.ndim != 1 or not values.flags.c_contiguous or not values.flags.writeable:
+        raise BadVector(f"vector: {values.dtype}{values.shape}, expected contiguous, writable uint32 words")

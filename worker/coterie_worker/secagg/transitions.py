@@ -10,6 +10,11 @@
                  READY | OPEN | MASKED | SIGNED | REVEALED ─SlotStart─► OPEN ─mask─► MASKED
                  OPEN | MASKED ─Survivors─► SIGNED ─UnmaskRequest─► REVEALED
 
+With a Harary graph, parts of its seed are revealed in between:
+
+    aggregator   ADVERTISE ─► GRAPH ─► SHARE
+    client       ADVERTISED ─AdvertSet─► COMMITTED ─GraphParts─► SHARED
+
 Protocol `None` has neither shares nor masks: ADVERTISE leads to READY and INPUT to DONE.
 """
 
@@ -26,6 +31,8 @@ from coterie_worker.secagg.messages import (
     Dealing,
     Delivery,
     EpochStart,
+    GraphPart,
+    GraphParts,
     Message,
     PlainJoin,
     Revealed,
@@ -41,6 +48,7 @@ class Stage(StrEnum):
 
     START = "Start"
     ADVERTISE = "Advertise"
+    GRAPH = "Graph"
     SHARE = "Share"
     ACKNOWLEDGE = "Acknowledge"
     READY = "Ready"
@@ -56,6 +64,7 @@ class ClientStage(StrEnum):
 
     START = "Start"
     ADVERTISED = "Advertised"
+    COMMITTED = "Committed"
     SHARED = "Shared"
     READY = "Ready"
     OPEN = "Open"
@@ -71,6 +80,7 @@ EXPECTS: Final[dict[Stage, type[Message]]] = {
     Stage.CONSISTENCY: Consistent,
     Stage.UNMASK: Revealed,
 }
+GRAPH_EXPECTS: Final[dict[Stage, type[Message]]] = {**EXPECTS, Stage.GRAPH: GraphPart}
 PLAIN_EXPECTS: Final[dict[Stage, type[Message]]] = {Stage.ADVERTISE: PlainJoin}
 
 CLOSES: Final[dict[Stage, Stage]] = {
@@ -81,10 +91,12 @@ CLOSES: Final[dict[Stage, Stage]] = {
     Stage.CONSISTENCY: Stage.UNMASK,
     Stage.UNMASK: Stage.DONE,
 }
+GRAPH_CLOSES: Final[dict[Stage, Stage]] = {**CLOSES, Stage.ADVERTISE: Stage.GRAPH, Stage.GRAPH: Stage.SHARE}
 PLAIN_CLOSES: Final[dict[Stage, Stage]] = {Stage.ADVERTISE: Stage.READY, Stage.INPUT: Stage.DONE}
 
 FALLS: Final[dict[Stage, Stage]] = {
     Stage.ADVERTISE: Stage.FAILED,
+    Stage.GRAPH: Stage.FAILED,
     Stage.SHARE: Stage.FAILED,
     Stage.ACKNOWLEDGE: Stage.FAILED,
     Stage.INPUT: Stage.READY,
@@ -102,6 +114,11 @@ CLIENT: Final[dict[type[Message], dict[ClientStage, ClientStage]]] = {
     SlotStart: dict.fromkeys(_BETWEEN_SLOTS, ClientStage.OPEN),
     Survivors: {ClientStage.OPEN: ClientStage.SIGNED, ClientStage.MASKED: ClientStage.SIGNED},
     UnmaskRequest: {ClientStage.SIGNED: ClientStage.REVEALED},
+}
+GRAPH_CLIENT: Final[dict[type[Message], dict[ClientStage, ClientStage]]] = {
+    **CLIENT,
+    AdvertSet: {ClientStage.ADVERTISED: ClientStage.COMMITTED},
+    GraphParts: {ClientStage.COMMITTED: ClientStage.SHARED},
 }
 PLAIN_CLIENT: Final[dict[type[Message], dict[ClientStage, ClientStage]]] = {
     EpochStart: {ClientStage.START: ClientStage.READY},

@@ -11,7 +11,7 @@ import numpy as np
 from coterie_worker.secagg.codec import encode
 from coterie_worker.secagg.contexts import RESULT, digest
 from coterie_worker.secagg.errors import Replayed, Unexpected, WrongLength
-from coterie_worker.secagg.masks import Words
+from coterie_worker.secagg.masks import Words, elements
 from coterie_worker.secagg.messages import SlotStart
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class FrozenSlot:
 
 @dataclass(frozen=True, slots=True)
 class SlotSum:
-    """The opened sum of the survivors' vectors in Z_2^32."""
+    """The opened sum of the survivors' vectors in the job's ring."""
 
     sum: Words
     survivors: frozenset[int]
@@ -63,7 +63,9 @@ class Uploads:
             raise WrongLength(f"upload: {vector.dtype}{vector.shape}, expected uint32({header.length},)", sender)
         vector_hash = hashlib.sha256(vector.data).digest()
         self.opening.check_upload(sender, vector_hash, signature)
-        np.add(self.total, vector, out=self.total)
+        ring_bits = self.opening.parameters.ring_bits
+        total = elements(self.total, ring_bits)
+        np.add(total, elements(vector, ring_bits), out=total)
         self.signed[sender] = (vector_hash, signature)
 
     def survivors(self) -> tuple[int, ...]:

@@ -141,7 +141,7 @@ def test_mask_is_for_participants_with_an_open_slot_and_a_fitting_vector() -> No
     read_only = vector_of(1)
     read_only.flags.writeable = False
     for bad in (vector_of(1, length=12), vector_of(1).astype(np.int64), vector_of(1, length=26)[::2], read_only):
-        with pytest.raises(errors.BadVector, match="expected a contiguous, writable"):
+        with pytest.raises(errors.BadVector, match=r"vector: .*, expected"):
             fine.mask(bad)
 
     assert fine.mask(vector_of(1))[0].shape == (13,)

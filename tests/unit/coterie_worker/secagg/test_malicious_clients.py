@@ -279,10 +279,10 @@ class Liar(ClientEpoch):
     splits: Callable[[bytes, int, Sequence[int], Entropy], list[int]] = staticmethod(split)
     spoils: frozenset[int] = frozenset()
 
-    def _share(self, message: Any) -> tuple[Message, ...]:
+    def _share(self, adverts: Any, graph: Any) -> tuple[Message, ...]:
         before, dealing.split = dealing.split, self.splits
         try:
-            (honest,) = super()._share(message)
+            (honest,) = super()._share(adverts, graph)
         finally:
             dealing.split = before
         assert isinstance(honest, Dealing)

@@ -19,6 +19,8 @@ from coterie_worker.secagg.messages import (
     Dealing,
     Delivery,
     EpochStart,
+    GraphPart,
+    GraphParts,
     Message,
     PlainJoin,
     Revealed,
@@ -33,7 +35,8 @@ from coterie_worker.secagg.messages import (
 H, S = bytes(range(32)), bytes(range(64))
 EXAMPLES: list[Message] = [
     EpochStart(3, 24),
-    Advert(H, 3, 24, 7, H, H * 2, H * 2, S),
+    Advert(H, 3, 24, 7, H, H * 2, H * 2, b"", S),
+    Advert(H, 3, 24, 1023, H, H * 2, H * 2, H, S),
     AdvertSet((b"one", b"two")),
     Dealing(H, ((0, b"", H * 2), (199, b"sealed", H * 4)), S),
     Delivery(H, ((1, b"sealed"),)),
@@ -44,6 +47,8 @@ EXAMPLES: list[Message] = [
     UnmaskRequest(H, 5, ((3, S), (4, S))),
     Revealed(H, 5, ((0, bytes(33)),)),
     PlainJoin(H, 1, 0, 3, S),
+    GraphPart(H, H),
+    GraphParts(H, ((0, H), (1, H))),
 ]
 
 
@@ -66,7 +71,7 @@ BAD: dict[str, tuple[bytes, type[Exception]]] = {
     "the next version": (encode([2, 9, H, 5, S]), errors.UnknownVersion),
     "a version that is bytes": (encode([b"\1", 9, H, 5, S]), errors.UnknownVersion),
     "message number zero": (encode([1, 0, H, 5, S]), errors.UnknownMessage),
-    "message number 13": (encode([1, 13]), errors.UnknownMessage),
+    "message number 15": (encode([1, 15]), errors.UnknownMessage),
     "a message number that is bytes": (encode([1, b"9"]), errors.UnknownMessage),
     "a message number that is a list": (encode([1, [9]]), errors.UnknownMessage),
     "a field too few": (encode(CONSISTENT[:-1]), errors.WrongLength),
@@ -77,11 +82,11 @@ BAD: dict[str, tuple[bytes, type[Exception]]] = {
     "a hash too short": (encode([1, 9, H[:-1], 5, S]), errors.WrongLength),
     "a signature too long": (encode([1, 9, H, 5, S + b"\0"]), errors.WrongLength),
     "a slot too large": (encode([1, 9, H, MAX_NUMBER + 1, S]), errors.OutOfRange),
-    "an index beyond any roster": (encode([1, 10, H, 5, [[200, S]]]), errors.OutOfRange),
+    "an index beyond any roster": (encode([1, 10, H, 5, [[1024, S]]]), errors.OutOfRange),
     "a number for a list": (encode([1, 10, H, 5, 7]), errors.WrongType),
     "a number for a row": (encode([1, 10, H, 5, [7]]), errors.WrongType),
     "a row too short": (encode([1, 10, H, 5, [[7]]]), errors.WrongLength),
-    "more rows than any roster": (encode([1, 7, H, 1, H, [0] * 201, 0, 1, H]), errors.TooLarge),
+    "more rows than any roster": (encode([1, 7, H, 1, H, [0] * 1025, 0, 1, H]), errors.TooLarge),
     "lists in lists in lists": (b"\x81" * 5 + b"\x00", errors.TooLarge),
     "ten thousand lists": (b"\x81" * 10_000, errors.TooLarge),
     "a list longer than its bytes": (b"\x9b\x7f\xff\xff\xff\xff\xff\xff\xff", errors.WrongLength),

@@ -60,10 +60,21 @@ WEAK: dict[str, tuple[dict[str, Any], TenantPolicy, type[Exception], str]] = {
         "least survivors",
     ),
     "all but one collude": ({"colluders": 4, "threshold": 5, "min_survivors": 5}, TenantPolicy(), errors.InvalidParameters, "colluders: 4"),
-    "another ring": ({"ring_bits": 16}, TenantPolicy(), errors.InvalidParameters, "ring bits: 16, allowed is 32"),
+    "another ring": ({"ring_bits": 24}, TenantPolicy(), errors.InvalidParameters, "ring bits: 24, allowed is 16 or 32"),
+    "a scale beyond the ring": ({"scale": 2**31}, TenantPolicy(), errors.InvalidParameters, "scale"),
+    "more slots than a message holds": ({"slots_per_epoch": 257}, TenantPolicy(), errors.InvalidParameters, "slots per epoch: 257"),
     "no scale": ({"scale": 0}, TenantPolicy(), errors.InvalidParameters, "scale: 0"),
     "a tenant that wants more clients": ({}, TenantPolicy(min_clients=5), errors.PolicyRefused, "least survivors: 4, .* requires 5"),
     "a tenant that wants a higher threshold": ({}, TenantPolicy(threshold=5), errors.PolicyRefused, "threshold: 4, .* requires 5"),
+    "a tenant that fears more colluders": ({}, TenantPolicy(colluders=2), errors.PolicyRefused, "colluders: 1, .* requires 2"),
+    "a tenant that wants a wider ring": (
+        {"ring_bits": 16},
+        TenantPolicy(ring_bits=32),
+        errors.PolicyRefused,
+        "ring bits: 16, .* requires 32",
+    ),
+    "a tenant that wants a coarser scale": ({}, TenantPolicy(scale=256), errors.PolicyRefused, "scale: 65536, .* allows 256"),
+    "a tenant that wants a tighter clip": ({}, TenantPolicy(clip=1.0), errors.PolicyRefused, "clip: 6553.6, .* allows 1"),
 }
 
 
