@@ -121,12 +121,13 @@ def render(now: Snapshot) -> RenderableType:
 
     style = {"Succeeded": "bold green", "Failed": "bold red"}.get(now.state, "bold cyan")
     head = Text.assemble((now.name, "bold"), "  ", (now.state, style), f"  {duration(now.seconds)}  ", (now.message, "dim"))
-    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
     for name in HEADS:
         table.add_column(name, justify="right")
     for line in now.lines[-ROWS:]:
         table.add_row(*cells(line, now))
-    bar = ProgressBar(total=max(1, now.rounds), completed=now.rounds_done, width=64)
+    bar = Table.grid()  # a bar alone does not end its line
+    bar.add_row(ProgressBar(total=max(1, now.rounds), completed=now.rounds_done, width=64))
     return Group(head, bar, table) if now.lines else Group(head, bar, _tenants(now))
 
 
