@@ -30,7 +30,7 @@ NAME = "digits-aggregator.research.svc"
 SPEC_HASH = hashlib.sha256(b"job.json").digest()
 SERVER_BYTES = {VectorKind.MASKED: 1 << 26}
 CLIENT_BYTES = {VectorKind.LAYOUT: 1 << 20, VectorKind.INITIAL: 1 << 26, VectorKind.PARAMETERS: 1 << 26}
-GREETING = Greeting.of(np.frombuffer(b"{}", np.uint8), np.arange(100, dtype=np.uint8))
+GREETING = Greeting.of(lambda: (np.frombuffer(b"{}", np.uint8), np.arange(100, dtype=np.uint8)))
 
 
 @dataclass

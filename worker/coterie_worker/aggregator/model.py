@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,8 +17,6 @@ from coterie_worker.secagg import Encoding
 from coterie_worker.transport import Greeting, Vector, VectorKind, model_hash
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from coterie_api.podconfig import JobConfig
     from coterie_worker.aggregator.checkpoint import Snapshot
     from coterie_worker.layout.dtypes import Vector as Values
@@ -30,18 +29,23 @@ SHARD_ELEMENTS: Final = 1 << 18  # shorter vectors are unmasked in one thread
 
 @dataclass(frozen=True, slots=True)
 class Initial:
-    """The initial model as it lies in the checkpoint."""
+    """The initial model where it lies in the checkpoint; its file is as long as the model, so it is never kept in memory."""
 
     layout: Layout
-    file: bytes  # safetensors
+    folder: Path
     greeting: Greeting
 
     @classmethod
     def load(cls, checkpoint: Path) -> Initial:
-        """Read what `initialize` left. Raises OSError, LayoutError."""
-        text, file = (checkpoint / FOLDER / "layout.json").read_bytes(), (checkpoint / FOLDER / "model.safetensors").read_bytes()
-        greeting = Greeting.of(np.frombuffer(text, np.uint8), np.frombuffer(file, np.uint8))
-        return cls(Layout.from_json(text), file, greeting)
+        """Find what `initialize` left. Raises OSError, LayoutError."""
+        folder = checkpoint / FOLDER
+        layout, model = folder / "layout.json", folder / "model.safetensors"
+        greeting = Greeting.of(lambda: (np.fromfile(layout, np.uint8), np.memmap(model, np.uint8, "r")))
+        return cls(Layout.from_json(layout.read_bytes()), folder, greeting)
+
+    def file(self) -> bytes:
+        """The safetensors file."""
+        return (self.folder / "model.safetensors").read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Model:
         self.encoding = Encoding(job.aggregation.scale, len(job.roster), layout.size, is_weighted)
         self._optimizer = server_optimizer(job.strategy)
         self.version = snapshot.rounds_done if snapshot else 0
-        self.parameters: Values = snapshot.parameters if snapshot else pack(initial.file, layout)
+        self.parameters: Values = snapshot.parameters if snapshot else pack(initial.file(), layout)
         self.moments: Moments = snapshot.moments if snapshot else self._optimizer.init(layout.trainable)
         self._shards = (os.cpu_count() or 1) if self.encoding.size > SHARD_ELEMENTS else 1
         self._pool = ThreadPoolExecutor(self._shards)

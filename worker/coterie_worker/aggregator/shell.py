@@ -267,11 +267,12 @@ class Aggregator:
     def _release(self, version: int) -> None:
         if not self._role.has_output:
             return
+        self._perform.epoch = None  # its sum is as long as the model
         model = self._model
         parameters = model.parameters if version == model.version else self._files.models.read(version, model.parameters.size)
         output = Output(self._pod.at(PATH_OUTPUT), self._role.output_path)
         output.write_history(self._files.history.lines())
-        output.write_model(model.initial.layout, parameters, model.initial.file)
+        output.write_model(model.initial.layout, parameters, model.initial.file())
 
     def _too_few(self, finish: do.Finish) -> str:
         """How many came and how many were needed, and who was missing for which reason."""

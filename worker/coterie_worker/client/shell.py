@@ -34,7 +34,6 @@ from coterie_worker.transport import (
     Credential,
     Dropped,
     Finished,
-    Greeting,
     Incoming,
     Limits,
     Peer,
@@ -42,6 +41,7 @@ from coterie_worker.transport import (
     Vector,
     VectorKind,
     control_bytes,
+    initial_hash,
     model_hash,
 )
 
@@ -169,7 +169,9 @@ class Client:
         receive: asyncio.Future[Incoming] = asyncio.ensure_future(self._connection.receive())
         try:
             while not receive.done():
-                busy: set[asyncio.Future[Any]] = {future for future in (self._loaded, self._round_task) if future is not None and not is_well(future)}
+                busy: set[asyncio.Future[Any]] = {
+                    future for future in (self._loaded, self._round_task) if future is not None and not is_well(future)
+                }
                 done, _ = await asyncio.wait({receive, *busy}, return_when=asyncio.FIRST_COMPLETED)
                 for future in done - {receive}:
                     future.result()
@@ -190,7 +192,7 @@ class Client:
         if len(self._initial) < 2:
             return
         layout, model = self._initial[VectorKind.LAYOUT].words, self._initial[VectorKind.INITIAL].words
-        if Greeting.of(layout, model).hash != self._initial_hash:
+        if initial_hash(layout, model) != self._initial_hash:
             raise InitialModelChanged("the initial model is not the one whose hash the aggregator named")
         self._connection.holds = self._initial_hash
         self._initial.clear()

@@ -21,6 +21,7 @@ from coterie_worker.transport.messages import (
     TransportError,
     Vector,
     VectorKind,
+    initial_hash,
     model_hash,
 )
 from coterie_worker.transport.server import RoundsServer
@@ -51,6 +52,7 @@ __all__ = [
     "Vector",
     "VectorKind",
     "control_bytes",
+    "initial_hash",
     "model_hash",
     "role_uri",
 ]

@@ -113,23 +113,36 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The initial model, sent once to each client that doesn't hold it."""
+    """The initial model, sent once to each client that doesn't hold it.
+
+    `load` gives the layout's JSON and the safetensors file, anew for each client: neither stays in memory.
+    """
 
     hash: bytes
-    vectors: tuple[Vector, ...] = field(repr=False)
+    load: Callable[[], tuple[Words, Words]] = field(repr=False)
 
     @classmethod
-    def of(cls, layout: Words, initial: Words) -> Greeting:
-        """The layout's JSON and the safetensors file, and one hash over both."""
-        parts = b"".join(hashlib.sha256(words.view(np.uint8).data).digest() for words in (layout, initial))
-        vectors = (Vector(VectorKind.LAYOUT, 0, layout), Vector(VectorKind.INITIAL, 0, initial))
-        return cls(hashlib.sha256(b"coterie/v1/initial\x00" + parts).digest(), vectors)
+    def of(cls, load: Callable[[], tuple[Words, Words]]) -> Greeting:
+        """The greeting of two files."""
+        return cls(initial_hash(*load()), load)
+
+    @property
+    def vectors(self) -> tuple[Vector, Vector]:
+        """What to send."""
+        layout, initial = self.load()
+        return Vector(VectorKind.LAYOUT, 0, layout), Vector(VectorKind.INITIAL, 0, initial)
 
 
-def model_hash(initial_hash: bytes, version: int, parameters: Words) -> bytes:
-    """What a slot's header names: the initial model (layout and fixed tensors), the version, and the parameters themselves."""
+def initial_hash(layout: Words, initial: Words) -> bytes:
+    """One hash over the layout's JSON and the safetensors file."""
+    parts = b"".join(hashlib.sha256(words.view(np.uint8).data).digest() for words in (layout, initial))
+    return hashlib.sha256(b"coterie/v1/initial\x00" + parts).digest()
+
+
+def model_hash(initial: bytes, version: int, parameters: Words) -> bytes:
+    """What a slot's header names: the initial model by its hash (layout, fixed tensors), the version, and the parameters themselves."""
     digest = hashlib.sha256(parameters.view(np.uint8).data).digest()
-    return hashlib.sha256(b"coterie/v1/model\x00" + initial_hash + version.to_bytes(8, "big") + digest).digest()
+    return hashlib.sha256(b"coterie/v1/model\x00" + initial + version.to_bytes(8, "big") + digest).digest()
 
 
 class TransportError(Exception):

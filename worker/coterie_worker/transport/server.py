@@ -21,6 +21,7 @@ from coterie_api.wire.v1 import rounds_pb2_grpc as stubs
 from coterie_worker.transport import tls13
 from coterie_worker.transport.auth import NONCE_BYTES, SESSION_BYTES, VERSION, Admission, Claim, NotAuthenticated
 from coterie_worker.transport.gate import UploadGate
+from coterie_worker.transport.limits import MIB
 from coterie_worker.transport.link import END_OF_STREAM, LinkFull, Receiver, Sender
 from coterie_worker.transport.messages import (
     Control,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FROM_CLIENT: Final = frozenset({"control", "vector_begin", "chunk", "vector_end", "drop"})
+WINDOW_BYTES: Final = 4 * MIB  # 80 MB/s at 50 ms
 BACKLOG: Final = 64  # messages of one client that wait for the aggregator
 STREAMS_PER_CLIENT: Final = 4  # room for those that break and come back before the old one is noticed
 
@@ -235,12 +237,16 @@ class RoundsServer(stubs.RoundsServicer):
                 return
             self.traffic.received += frame.ByteSize()
             session.sender.acknowledge(frame.ack)
-            has_body = frame.WhichOneof("body") is not None
-            message = await session.receiver.take(frame, session.sender) if has_body else None
-            if message is None:
-                session.backlog.release()
-            else:
-                self._events.put_nowait(Received(session.claim.index, from_client(message)))
+            await self._take(session, frame)
+
+    async def _take(self, session: Session, frame: pb.Frame) -> None:
+        """Pass a message on. A function of its own: nothing here may hold an upload while the next frame is awaited."""
+        has_body = frame.WhichOneof("body") is not None
+        message = await session.receiver.take(frame, session.sender) if has_body else None
+        if message is None:
+            session.backlog.release()
+        else:
+            self._events.put_nowait(Received(session.claim.index, from_client(message)))
 
     async def _write(self, session: Session, context: Any) -> None:
         welcome = pb.Welcome(session=session.identifier, received=session.receiver.received, initial_hash=self._greeting.hash)
@@ -290,4 +296,7 @@ def server_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", int(1000 * limits.keepalive_answer_seconds)),
         ("grpc.http2.min_ping_interval_without_data_ms", int(500 * limits.keepalive_seconds)),
         ("grpc.so_reuseport", 0),
+        # A fixed window: probing for more would let each of many streams buffer as much as the fastest needs.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from coterie_worker.transport import Greeting, model_hash
+from coterie_worker.transport import initial_hash, model_hash
 from coterie_worker.transport.resolve import addresses, hosts_addresses
 
 if TYPE_CHECKING:
@@ -62,6 +62,6 @@ def test_a_model_that_differs_in_anything_has_another_hash(other: bytes) -> None
 def test_an_initial_model_that_differs_in_either_file_has_another_hash() -> None:
     one, two = np.frombuffer(b"layout", np.uint8), np.frombuffer(b"model", np.uint8)
 
-    hashes = {Greeting.of(one, two).hash, Greeting.of(two, one).hash, Greeting.of(one, one).hash, Greeting.of(two, two).hash}
+    hashes = {initial_hash(one, two), initial_hash(two, one), initial_hash(one, one), initial_hash(two, two)}
 
     assert len(hashes) == 4
