@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REPOSITORY: Final = Path(__file__).parents[2]
 DOCUMENTS: Final = ("README.md", "docs/**/*.md", "examples/*/README.md")
@@ -96,24 +98,28 @@ def kind_of(block: Block) -> Kind:
     return found
 
 
+_BY_INFO: Final = {
+    "yaml": Kind.MANIFESTS,
+    "yaml fragment FederatedJob": Kind.FRAGMENT,
+    "yaml fragment FederatedDataset": Kind.FRAGMENT,
+    "yaml values": Kind.VALUES,
+    "python": Kind.PYTHON,
+    "dockerfile": Kind.DOCKERFILE,
+    "sh": Kind.SHELL,
+    "sh slow": Kind.SLOW,
+    "json": Kind.JSON,
+    "text": Kind.SHOWN,
+    "mermaid": Kind.SHOWN,
+}
+
+
 def _kind(block: Block) -> Kind | None:
-    match block.words:
-        case ("yaml",):
-            return Kind.MANIFESTS
-        case ("yaml", "fragment", "FederatedJob" | "FederatedDataset"):
-            return Kind.FRAGMENT
-        case ("yaml", "values"):
-            return Kind.VALUES
-        case ("python",):
-            return Kind.PYTHON_FILE if block.file else Kind.PYTHON
-        case ("dockerfile",) if block.file:
-            return Kind.DOCKERFILE
-        case ("sh",):
-            return Kind.CLUSTER if _CLUSTER.search(block.text) else Kind.SHELL
-        case ("sh", "slow") if not _CLUSTER.search(block.text):
-            return Kind.SLOW
-        case ("json",):
-            return Kind.JSON
-        case ("text",) | ("mermaid",):
-            return Kind.SHOWN
-    return None
+    found = _BY_INFO.get(" ".join(block.words))
+    touches_cluster = _CLUSTER.search(block.text) is not None
+    if found is Kind.PYTHON and block.file is not None:
+        return Kind.PYTHON_FILE
+    if found is Kind.SHELL and touches_cluster:
+        return Kind.CLUSTER
+    if (found is Kind.SLOW and touches_cluster) or (found is Kind.DOCKERFILE and block.file is None):
+        return None
+    return found

@@ -10,9 +10,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import yaml
 from tests.docs import commands
 from tests.docs.blocks import REPOSITORY, Block, Kind, kind_of
@@ -22,6 +22,9 @@ from coterie_api.fields import parse
 from coterie_api.v1alpha1.load import validate_files
 from coterie_api.v1alpha1.types import FederatedDataset, FederatedJob
 from coterie_api.v1alpha1.validate import validate_dataset, validate_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECONDS: Final = 240  # for one block
 BIN: Final = Path(sys.executable).parent
@@ -66,25 +69,16 @@ class Desk:
         """Do with a block what its kind says. Raises BrokenBlockError, or UnknownBlockError."""
         kind = kind_of(block)
         self.write(block)
-        match kind:
-            case Kind.MANIFESTS:
-                self._manifests(block)
-            case Kind.FRAGMENT:
-                _fragment(block)
-            case Kind.VALUES:
-                _values(block)
-            case Kind.PYTHON:
-                self.run(block, [sys.executable, "-c", block.text])
-            case Kind.PYTHON_FILE:
-                _compiles(block)
-            case Kind.DOCKERFILE:
-                self._dockerfile(block)
-            case Kind.SHELL | Kind.SLOW | Kind.CLUSTER:
-                self._shell(block, kind)
-            case Kind.JSON:
-                _json(block)
-            case Kind.SHOWN:
-                pass
+        if kind in (Kind.SHELL, Kind.SLOW, Kind.CLUSTER):
+            self._shell(block, kind)
+        elif kind is Kind.PYTHON:
+            self.run(block, [sys.executable, "-c", block.text])
+        elif kind is Kind.MANIFESTS:
+            self._manifests(block)
+        elif kind is Kind.DOCKERFILE:
+            self._dockerfile(block)
+        else:
+            READERS[kind](block)
 
     def write(self, block: Block) -> None:
         """Write the file that the block's first line names, if it names one."""
@@ -195,3 +189,17 @@ def _json(block: Block) -> None:
                 json.loads(line)
         except ValueError as error:
             raise BrokenBlockError(f"{block.place}: {error}") from None
+
+
+def _is_for_eyes_alone(_: Block) -> None:
+    pass
+
+
+# Kinds that are judged by their text alone.
+READERS: Final[dict[Kind, Callable[[Block], None]]] = {
+    Kind.FRAGMENT: _fragment,
+    Kind.VALUES: _values,
+    Kind.PYTHON_FILE: _compiles,
+    Kind.JSON: _json,
+    Kind.SHOWN: _is_for_eyes_alone,
+}

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from tests.docs.blocks import REPOSITORY
 
 from coterie_operator.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 # Lines that change the reader's machine or need the network. Nothing else is passed over.
 PASSED_OVER: Final = frozenset({"sudo apt-get install dataset-fashion-mnist"})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.docs.blocks import REPOSITORY, blocks, documents, kind_of
 from tests.docs.checks import Desk
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAMES = [str(path.relative_to(REPOSITORY)) for path in documents()]
 

@@ -117,7 +117,7 @@ def test_blocks_are_found_also_in_lists(tmp_path: Path) -> None:
 
 def test_files_are_written_before_the_commands_that_read_them(desk: Desk) -> None:
     desk.check(block("python", "# task/hello.py\nprint('hello')\n"))
-    desk.check(block("sh", "python task/hello.py > said; test \"$(cat said)\" = hello"))
+    desk.check(block("sh", 'python task/hello.py > said; test "$(cat said)" = hello'))
 
     assert (desk.folder / "said").read_text() == "hello\n"
 
