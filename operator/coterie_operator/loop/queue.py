@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -100,10 +101,10 @@ class WorkQueue:
         """Wait for a key that is due; the caller owes a `done`."""
         while (key := self.take_now()) is None:
             self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), self._until_next())
-            except TimeoutError:
-                continue
+            # Not wait_for: up to Python 3.11 it can swallow a cancellation that comes together with the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._until_next()):
+                    await self._changed.wait()
         return key
 
     def _until_next(self) -> float | None:

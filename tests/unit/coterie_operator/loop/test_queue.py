@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,3 +157,26 @@ def test_every_added_key_is_taken_in_the_end(steps: list[tuple[str, tuple[str, s
         work.done(key)
     rest = {work.take_now() for _ in range(3)} - {None}
     assert rest == owed
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_worker_that_is_cancelled_just_as_a_key_comes_still_ends(steps: int) -> None:
+    work, _ = queue()
+    work.add(B, after=3600.0)
+
+    async def worker() -> None:
+        while True:
+            work.done(await work.take())
+
+    task = asyncio.create_task(worker())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    work.add(A)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+
+    done, _ = await asyncio.wait([task], timeout=2)
+
+    task.cancel()
+    assert done == {task}, "the cancellation was swallowed"

@@ -9,7 +9,6 @@ import pytest
 from coterie_api.progress import Progress
 from coterie_operator.probe import MAX_STATUS_BYTES, PacedProbe, _read
 
-
 BUSY = Progress(rounds_done=1, phase="Training")
 
 
