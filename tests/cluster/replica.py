@@ -34,12 +34,13 @@ class Replica:
     name: str = "operator"
     settings: Mapping[str, str] = field(default_factory=lambda: QUICK)
     port: int = 0
+    metrics_port: int = 0
     process: Process | None = None
 
     def start(self) -> None:
         """Start it and wait until it watches."""
-        self.port, metrics = free_ports(2)
-        ports = {"COTERIE_LISTEN": HOST, "COTERIE_HEALTH_PORT": str(self.port), "COTERIE_METRICS_PORT": str(metrics)}
+        self.port, self.metrics_port = free_ports(2)
+        ports = {"COTERIE_LISTEN": HOST, "COTERIE_HEALTH_PORT": str(self.port), "COTERIE_METRICS_PORT": str(self.metrics_port)}
         environment = {**self.settings, **ports, "KUBECONFIG": str(self.kubeconfig), "COTERIE_IDENTITY": self.name}
         self.process = self.processes.start(self.name, COMMAND, environment)
         wait_until(self.readiness, f"{self.name} is ready", watched=[self.process])

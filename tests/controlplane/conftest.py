@@ -77,7 +77,7 @@ def digits() -> Path:
 @pytest.fixture(scope="session")
 def node(plane: ControlPlane, digits: Path) -> Process:
     """Runs every pod of the cluster as processes here."""
-    command = [sys.executable, "-m", "tests.cluster.node", plane.kubeconfig, plane.folder / "node", digits / "volumes"]
+    command: list[str | Path] = [sys.executable, "-m", "tests.cluster.node", plane.kubeconfig, plane.folder / "node", digits / "volumes"]
     return plane.processes.start("node", command)
 
 

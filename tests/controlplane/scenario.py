@@ -110,7 +110,7 @@ class Run:
 
     def condition(self, kind: str) -> tuple[str, str]:
         """Return status and reason of a condition."""
-        found = next((each for each in self.status.get("conditions", []) if each["type"] == kind), {})
+        found: Manifest = next((each for each in self.status.get("conditions", []) if each["type"] == kind), {})
         return found.get("status", ""), found.get("reason", "")
 
     def tenant(self, namespace: str) -> Manifest:
@@ -120,7 +120,7 @@ class Run:
 
     def children(self, kinds: str = CHILDREN) -> list[Manifest]:
         """Return the job's children of some kinds in every namespace."""
-        found = self.plane.get(kinds, "--all-namespaces", "-l", f"{OURS},coterie.dev/job-name={self.name}")["items"]
+        found: list[Manifest] = self.plane.get(kinds, "--all-namespaces", "-l", f"{OURS},coterie.dev/job-name={self.name}")["items"]
         return [each for each in found if "deletionTimestamp" not in each["metadata"]]
 
     def reaches(self, round_index: int, timeout_seconds: float = 120) -> None:

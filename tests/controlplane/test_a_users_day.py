@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
 from tests.cluster.processes import wait_until
 from tests.controlplane.scenario import JOBS, TENANTS, enroll, inventory, of_people
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.cluster.controlplane import ControlPlane
     from tests.cluster.replica import Replica
 
 
-def test_digits_from_apply_to_delete(plane: ControlPlane, operator: Replica, digits: Path) -> None:
+def enroll_as_the_readme_says(plane: ControlPlane, tenant: str, folder: Path) -> None:
+    """Make the key pair with `coterie keygen`: one half into a Secret, the other into the data set."""
+    secret = folder / "secret.json"
+    command = [Path(sys.executable).with_name("coterie"), "keygen", "--namespace", tenant, "--secret", secret]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    plane.kubectl("apply", "-f", str(secret))
+    plane.kubectl("patch", "fds", "digits", "-n", tenant, "--type=merge", "-p", json.dumps({"spec": yaml.safe_load(said)}))
+
+
+def test_digits_from_apply_to_delete(plane: ControlPlane, operator: Replica, digits: Path, tmp_path: Path) -> None:
     before = inventory(plane)
     plane.kubectl("apply", "-f", str(digits))
-    for tenant in TENANTS:
+    enroll_as_the_readme_says(plane, TENANTS[0], tmp_path)
+    for tenant in TENANTS[1:]:
         enroll(plane, tenant)
     plane.kubectl("wait", "--for=condition=Succeeded", "fjob/digits", "-n", JOBS, "--timeout=180s")
     line = plane.kubectl("get", "fjob", "digits", "-n", JOBS).splitlines()[1].split()

@@ -10,13 +10,14 @@ import kopf
 import pytest
 
 from coterie_operator.cluster import FEDERATED_DATASET, FEDERATED_JOB, NAMESPACE
-from coterie_operator.handlers import JobIndex, Key, kopf_settings, registry
+from coterie_operator.handlers import JobIndex, kopf_settings, registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from coterie_operator.kube import KubeCluster
+    from coterie_operator.loop import Key
 
 JOBS = "research"
 
