@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -21,6 +20,7 @@ from coterie_operator.local.output import OURS
 from coterie_operator.local.run import ExitStatus, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.local
@@ -155,30 +155,38 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def wait_until(holds, what: str) -> Any:
-    end = time.monotonic() + SECONDS
-    while not (found := holds()):
-        assert time.monotonic() < end, f"never: {what}"
-        os.sched_yield()
-    return found
+Running = tuple[subprocess.Popen[str], list[psutil.Process], str]
+
+
+@contextlib.contextmanager
+def in_the_middle(folder: Path) -> Iterator[Running]:
+    """A run in the middle of its rounds, the processes that belong to it, and what it has said."""
+    process = start(slow(folder), folder / "out")
+    said = ""
+    while "round 1/500" not in said:
+        said += process.stdout.readline()
+    processes = descendants(process)
+    assert len(processes) >= 5  # spawner, aggregator, three clients
+    yield process, processes, said
+    for left in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.kill()
+    process.kill()
+    process.communicate()
 
 
 @pytest.fixture
-def running(tmp_path: Path):
-    """A run in the middle of its rounds, and the processes that belong to it."""
-    process = start(slow(tmp_path), tmp_path / "out", "--metrics-port", "0")
-    first = process.stdout.readline() + process.stdout.readline()
-    for line in process.stdout:
-        first += line
-        if "round 1/500" in line:
-            break
-    processes = descendants(process)
-    assert len(processes) >= 5  # spawner, aggregator, three clients
-    yield process, processes, first
-    for left in [process, *processes]:
-        if left.is_running() if isinstance(left, psutil.Process) else left.poll() is None:
-            left.kill()
-    process.communicate()
+def running(tmp_path: Path) -> Iterator[Running]:
+    with in_the_middle(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Running]]:
+    """Like `running`, with its folder; for tests that leave it as it is."""
+    folder = tmp_path_factory.mktemp("busy")
+    with in_the_middle(folder) as found:
+        yield folder, found
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -197,29 +205,21 @@ def test_an_interrupted_run_leaves_whole_files_and_no_process(running, tmp_path:
     assert {path.name for path in (tmp_path / "out").iterdir()} <= {*OURS, "volumes", "logs"}
 
 
-def test_a_killed_run_leaves_no_process(running) -> None:
+def test_a_killed_run_leaves_no_process_and_its_folder_can_be_used_again(running: Running, tmp_path: Path) -> None:
     process, processes, _ = running
     process.kill()
     process.wait()
-    gone, left = psutil.wait_procs(processes, timeout=20)
-
-    assert not left
-    assert len(gone) == len(processes)
-
-
-def test_after_a_killed_run_the_folder_can_be_used_again(running, tmp_path: Path) -> None:
-    process, processes, _ = running
-    process.kill()
-    psutil.wait_procs(processes, timeout=20)
+    _, left = psutil.wait_procs(processes, timeout=20)
     workspace = write(tmp_path / "line", job(rounds=1), *map(dataset, TENANTS))
 
+    assert not left
     assert finish(start(workspace, tmp_path / "out"))[0] == 2
     assert finish(start(workspace, tmp_path / "out", "--overwrite"))[0] == 0
 
 
-def test_metrics_are_served_on_loopback_alone(running) -> None:
-    _, _, said = running
-    url = next(word for line in said.splitlines() if line.startswith("metrics:") for word in line.split() if word.startswith("http"))
+def test_metrics_are_served_on_loopback_alone(busy) -> None:
+    _, (_, _, said) = busy
+    url = next(line.removeprefix("metrics: ") for line in said.splitlines() if line.startswith("metrics: "))
     with urllib.request.urlopen(url) as answer:
         page = answer.read().decode()
 
@@ -227,8 +227,9 @@ def test_metrics_are_served_on_loopback_alone(running) -> None:
     assert 'coterie_jobs{state="Running"} 1.0' in page
 
 
-def test_two_runs_never_share_an_output_folder(running, tmp_path: Path) -> None:
-    status, _, error = finish(start(tmp_path / "line", tmp_path / "out", "--overwrite"))
+def test_two_runs_never_share_an_output_folder(busy) -> None:
+    folder, _ = busy
+    status, _, error = finish(start(folder / "line", folder / "out", "--overwrite"))
 
     assert status == 2
     assert "another run writes" in error
