@@ -408,3 +408,60 @@ def test_calls_that_do_not_belong_to_a_stage_are_our_own_fault() -> None:
             ServerEpoch(**{"parameters": parameters_for(6), "epoch": 1, "first_slot": 0, "members": frozenset(range(6)), **bad})
     assert world.server.remaining_slots == 0
     assert vector_of(0).dtype == np.uint32
+
+
+def test_a_dealer_that_cheated_is_left_out_and_the_next_epoch_opens_without_it() -> None:
+    world = with_liar(6, splits=of_another_secret).set_up().open().upload()
+    with pytest.raises(DealerCheated) as raised:
+        world.finish()
+    rest = set(range(6)) - {raised.value.dealer}
+    again = World(world.parameters, members=rest, epoch=2, first_slot=2).set_up().open(2).upload(slot=2)
+
+    assert np.array_equal(again.finish().sum, plain_sum(rest, 2))
+
+
+def test_a_dealer_and_a_holder_that_lie_are_told_apart() -> None:
+    """The same bytes at R3 are the holder's lie where the dealer's commitment differs, and the dealer's where it agrees."""
+    world, replies = replies_at(Stage.UNMASK)
+    message = decode_message(replies[CHEAT])
+    assert isinstance(message, Revealed)
+    with pytest.raises(errors.BadShare) as lied:
+        world.server.receive(CHEAT, tampered(replies[CHEAT], shares=((0, (7).to_bytes(33)), *message.shares[1:])))
+    dealt = with_liar(6, splits=of_another_secret).set_up().open().upload()
+    with pytest.raises(DealerCheated) as dealer:
+        dealt.finish()
+
+    assert lied.value.sender == CHEAT
+    assert dealer.value.dealer == CHEAT
+
+
+def test_a_flood_of_repeated_changed_and_foreign_messages_leaves_state_memory_and_sum_alone() -> None:
+    world, replies = replies_at(Stage.CONSISTENCY)
+    server = world.server
+    before = (server.stage, server.live)
+    for number in range(500):
+        for payload in (tampered(replies[CHEAT], signature=number.to_bytes(64)), world.answered[CHEAT][0], number.to_bytes(40)):
+            with pytest.raises(errors.PeerProtocolError):
+                server.receive(CHEAT, payload)
+    for _ in range(500):
+        server.receive(1, replies[1])
+
+    assert (server.stage, server.live) == before
+    assert set(server._heard) == {1}
+    finish(world, replies)
+    world.send(server.close())
+    world.send(server.close())
+    assert np.array_equal(server.result().sum, plain_sum(range(6)))
+
+
+def test_a_flood_of_uploads_is_refused_and_adds_nothing() -> None:
+    world = ready(6).open()
+    vector, signature = world.mask(CHEAT)
+    world.server.accept(CHEAT, vector, signature)
+    total = world.server._uploads.total.copy()  # type: ignore[union-attr]
+    for number in range(200):
+        with pytest.raises(errors.Replayed):
+            world.server.accept(CHEAT, vector + np.uint32(number), signature)
+
+    assert np.array_equal(world.server._uploads.total, total)  # type: ignore[union-attr]
+    assert np.array_equal(world.upload({0, 1, 3, 4, 5}).finish().sum, plain_sum(range(6)))
