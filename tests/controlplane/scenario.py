@@ -53,6 +53,11 @@ def enroll(plane: ControlPlane, tenant: str, dataset: str = "digits") -> None:
     plane.kubectl("patch", "fds", dataset, "-n", tenant, "--type=merge", "-p", json.dumps(identity))
 
 
+def readers_volumes(plane: ControlPlane) -> Path:
+    """Return where claims lie that a reader of the documentation has filled; the task's code lies beside it."""
+    return plane.folder / "reader" / "volumes"
+
+
 def example() -> list[Manifest]:
     """Return the manifests of examples/digits."""
     return [manifest for manifest in yaml.safe_load_all((DIGITS / "digits.yaml").read_text()) if manifest]
