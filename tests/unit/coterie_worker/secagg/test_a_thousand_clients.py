@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +17,7 @@ COLLUDERS = 100
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("COTERIE_SLOW" not in os.environ, reason="takes minutes; `make test-slow` runs it")
 @pytest.mark.timeout(1200)
 def test_a_thousand_clients_open_an_exact_sum_although_fifty_drop(monkeypatch: pytest.MonkeyPatch) -> None:
     # All clients verify the same signatures. Verification is a function, so in one process each is computed once.

@@ -47,33 +47,6 @@ def header_of(vector: dict[str, Any]) -> SlotStart:
     return SlotStart(*fixed, h["deadline"], h["length"], bytes.fromhex(h["previous_result"]))
 
 
-@pytest.mark.parametrize("vector", VECTORS["masks"], ids=lambda vector: vector["name"])
-def test_vectors_of_masks_hold_in_both_implementations(vector: dict[str, Any]) -> None:
-    header, secret, ids = header_of(vector), bytes.fromhex(vector["secret"]), vector["ids"]
-    hdr = header_hash(header)
-    ours = self_mask_key(header, hdr, ids[0], secret) if len(ids) == 1 else pair_mask_key(header, hdr, tuple(ids), secret)
-    key = ours.take()
-    facts = [header.sid, header.slot, header.model_hash, list(header.participants), header.deadline, header.length, header.previous_result]
-    other_hdr = SHA256.new(cbor2.dumps(["coterie/v1/header", *facts], canonical=True)).digest()
-    label = "coterie/v1/self-mask" if len(ids) == 1 else "coterie/v1/pair-mask"
-    masked = np.zeros(8, np.uint32)
-    apply_masks(masked, [OneUse(key, "key")], [])
-
-    assert hdr.hex() == other_hdr.hex() == vector["header_hash"]
-    assert key.hex() == other_hkdf(secret, [label, header.sid, header.slot, other_hdr, *sorted(ids)]).hex() == vector["key"]
-    assert masked.tolist() == other_mask(key, 8).tolist() == vector["mask"]
-
-
-@pytest.mark.parametrize("vector", VECTORS["commitments"], ids=lambda vector: vector["name"])
-def test_vectors_of_commitments_hold_in_both_implementations(vector: dict[str, Any]) -> None:
-    sid, share = bytes.fromhex(vector["sid"]), bytes.fromhex(vector["share"])
-    dealer, holder, slot, kind = vector["dealer"], vector["holder"], vector["slot"], Kind(vector["kind"])
-    start = cbor2.dumps(["coterie/v1/share-commit", sid, dealer, holder], canonical=True)
-    other = SHA256.new(start + slot.to_bytes(8, "big") + bytes([kind.value]) + share).hexdigest()
-
-    assert commit_share(sid, (dealer, holder, slot, kind), share).hex() == other == vector["commitment"]
-
-
 def test_a_row_of_commitments_is_each_commitment_in_order() -> None:
     shares = [bytes([i]) * 33 for i in range(4)]
     row = commit(KEY, 1, 2, 10, b"".join(shares))

@@ -14,7 +14,7 @@ from tests.unit.coterie_worker.secagg.simulation import MASKED_POLICY, World, id
 
 from coterie_worker.secagg import ClientEpoch, DealerCheated, Stage, TooFewSurvivors
 from coterie_worker.secagg.errors import LocalProtocolError, PeerProtocolError
-from coterie_worker.secagg.messages import Revealed, UnmaskRequest, decode_message
+from coterie_worker.secagg.messages import Revealed, Survivors, UnmaskRequest, decode_message, encode_message
 
 N = 6
 SLOTS = 3
@@ -166,6 +166,27 @@ class Protocol(RuleBasedStateMachine):
                     except PeerProtocolError:
                         continue
                     assert all(not isinstance(decode_message(reply), Revealed) for reply in replies)
+
+    @precondition(lambda self: self.world.server.stage in (Stage.CONSISTENCY, Stage.UNMASK) and len(self.uploaded) > 4)
+    @rule(data=st.data())
+    def the_aggregator_restarts_and_tries_another_set(self, data: st.DataObject) -> None:
+        """It lost what it froze and announces other survivors of the same slot, then asks for their shares."""
+        server = self.world.server
+        uploads = server._uploads
+        assert uploads is not None
+        left_out = data.draw(st.sampled_from(sorted(self.uploaded)))
+        chosen = tuple(sorted(self.uploaded - {left_out}))
+        lie = encode_message(Survivors(server._sid, self.slot, tuple((i, *uploads.signed[i]) for i in chosen)))
+        signatures = {}
+        for index in sorted(set(range(N)) - self.world.gone):
+            try:
+                (reply,) = self.world.clients[index].receive(lie)
+            except PeerProtocolError:
+                continue
+            signatures[index] = decode_message(reply).signature  # type: ignore[union-attr]
+        request = encode_message(UnmaskRequest(server._sid, self.slot, tuple(sorted(signatures.items()))))
+        for index in signatures:
+            self.deliver(index, request)
 
     @precondition(lambda self: self.world.server.stage not in (Stage.READY, Stage.DONE, Stage.FAILED))
     @rule(patience=st.integers(0, 5))
