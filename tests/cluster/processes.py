@@ -91,7 +91,14 @@ class Processes:
             self.running.pop().end()
 
 
-def wait_until(holds: Callable[[], object], what: str, timeout_seconds: float = 60, watched: Sequence[Process] = ()) -> None:
+def wait_until(
+    holds: Callable[[], object],
+    what: str,
+    timeout_seconds: float = 60,
+    watched: Sequence[Process] = (),
+    *,
+    every_seconds: float = 0.05,
+) -> None:
     """Return once `holds()` is true; raises TimeoutError naming `what`, or DiedError when a watched program ends first."""
     deadline = time.monotonic() + timeout_seconds
     while not holds():
@@ -100,4 +107,4 @@ def wait_until(holds: Callable[[], object], what: str, timeout_seconds: float = 
         if time.monotonic() > deadline:
             tails = "".join(f"\n--- {process.name}\n{process.tail()}" for process in watched)
             raise TimeoutError(f"not within {timeout_seconds} s: {what}{tails}")
-        time.sleep(0.05)
+        time.sleep(every_seconds)

@@ -27,6 +27,7 @@ TENANTS: Final = ("hospital-a", "hospital-b", "hospital-c", "hospital-d", "hospi
 VALUES: Final = {"tenants": list(TENANTS), "jobNamespaces": [JOBS]}
 SECRET: Final = "coterie-identity"
 CHILDREN: Final = "jobs.batch,pods,configmaps,services,persistentvolumeclaims,secrets,networkpolicies"
+POLL_SECONDS: Final = 0.5  # each look is a kubectl, which costs more than what it looks at
 OURS: Final = "app.kubernetes.io/managed-by=coterie"
 # What the control plane itself writes all the time.
 NOISE: Final = frozenset({"events", "events.events.k8s.io", "leases.coordination.k8s.io", "endpoints", "endpointslices.discovery.k8s.io"})
@@ -139,7 +140,11 @@ class Run:
 
     def waits(self, holds: Callable[[], object], what: str, timeout_seconds: float = 120) -> None:
         """Wait for something while the cluster's programs run."""
-        wait_until(holds, f"{what}; status: {self.status if self._exists() else 'gone'}", timeout_seconds, self.plane.processes.running)
+        try:
+            wait_until(holds, what, timeout_seconds, self.plane.processes.running, every_seconds=POLL_SECONDS)
+        except TimeoutError as error:
+            seen = self.plane.try_kubectl("get", "fjob", self.name, "-n", JOBS, "-o", "yaml")
+            raise TimeoutError(f"{what}: {seen.stdout or seen.stderr}") from error
 
     def succeeds(self, timeout_seconds: int = 180) -> Manifest:
         """Wait for the end, and return the status."""
@@ -150,7 +155,4 @@ class Run:
     def delete(self) -> None:
         """Delete the job, and wait until none of its children is left."""
         self.plane.kubectl("delete", "fjob", self.name, "-n", JOBS, "--ignore-not-found", "--timeout=60s")
-        wait_until(lambda: not self.children(), f"all children of {self.name} are gone")
-
-    def _exists(self) -> bool:
-        return self.plane.try_kubectl("get", "fjob", self.name, "-n", JOBS).returncode == 0
+        wait_until(lambda: not self.children(), f"all children of {self.name} are gone", every_seconds=POLL_SECONDS)

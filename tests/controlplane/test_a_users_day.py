@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def enroll_as_the_readme_says(plane: ControlPlane, tenant: str, folder: Path) -> None:
     """Make the key pair with `coterie keygen`: one half into a Secret, the other into the data set."""
     secret = folder / "secret.json"
-    command = [Path(sys.executable).with_name("coterie"), "keygen", "--namespace", tenant, "--secret", secret]
+    command: list[str | Path] = [Path(sys.executable).with_name("coterie"), "keygen", "--namespace", tenant, "--secret", secret]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     plane.kubectl("apply", "-f", str(secret))
     plane.kubectl("patch", "fds", "digits", "-n", tenant, "--type=merge", "-p", json.dumps({"spec": yaml.safe_load(said)}))
@@ -44,4 +44,4 @@ def test_digits_from_apply_to_delete(plane: ControlPlane, operator: Replica, dig
     assert "Type:                  Succeeded" in described
 
     plane.kubectl("delete", "fjob", "digits", "-n", JOBS, "--timeout=60s")
-    wait_until(lambda: inventory(plane) == before | of_people(), "nothing is left but what people brought")
+    wait_until(lambda: inventory(plane) == before | of_people(), "nothing is left but what people brought", every_seconds=1)
