@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from coterie_operator.kube import KubeCluster
 
+SECRET_NAME = "somebodys"
 TENANT, JOBS, OWN = "hospital-a", "research", "coterie-system"
 JOB: Object = {
     "metadata": {"name": "rights", "namespace": JOBS},
@@ -106,10 +107,10 @@ async def job(admin: KubeCluster) -> AsyncIterator[Object]:
 
 @pytest.fixture
 async def secret(admin: KubeCluster) -> AsyncIterator[Object]:
-    metadata = {"name": "coterie-identity", "namespace": TENANT}
+    metadata = {"name": SECRET_NAME, "namespace": TENANT}
     created = await admin.create(SECRET, {"metadata": metadata, "stringData": {"private.pem": "of the tenant"}})
     yield created
-    await admin.delete(SECRET, TENANT, "coterie-identity")
+    await admin.delete(SECRET, TENANT, SECRET_NAME)
 
 
 @pytest.mark.parametrize("namespace", [TENANT, JOBS, "kube-system", "default"])
@@ -129,9 +130,9 @@ async def test_the_operator_lists_no_secrets_at_all(operator_account: KubeCluste
 
 async def test_the_operator_neither_patches_nor_deletes_a_tenants_secret(operator_account: KubeCluster, secret: Object) -> None:
     with pytest.raises(Forbidden):
-        await operator_account.patch(SECRET, TENANT, "coterie-identity", {"metadata": {"labels": {"a": "b"}}})
+        await operator_account.patch(SECRET, TENANT, SECRET_NAME, {"metadata": {"labels": {"a": "b"}}})
     with pytest.raises(Forbidden):
-        await operator_account.delete(SECRET, TENANT, "coterie-identity")
+        await operator_account.delete(SECRET, TENANT, SECRET_NAME)
 
 
 async def test_the_operator_creates_no_secret_in_a_tenants_namespace(operator_account: KubeCluster) -> None:
@@ -174,6 +175,13 @@ async def test_the_operator_creates_no_secret_that(case: str, operator_account: 
 AUTHORITY: Object = {"metadata": {"name": "coterie-ca", "namespace": OWN}, "type": "coterie.dev/tls", "immutable": True, "data": {}}
 
 
+@pytest.fixture
+async def no_authority(admin: KubeCluster) -> None:
+    """As before the operator's first start; other tests of this cluster may have run one."""
+    await admin.delete(SECRET, OWN, "coterie-ca")
+
+
+@pytest.mark.usefixtures("no_authority")
 async def test_the_operator_keeps_its_authority_in_its_own_namespace(operator_account: KubeCluster, admin: KubeCluster) -> None:
     await operator_account.create(SECRET, AUTHORITY)
     read = await operator_account.get(SECRET, OWN, "coterie-ca")
@@ -191,6 +199,7 @@ async def test_nothing_else_passes_for_the_authority(path: str, value: object, o
         await operator_account.create(SECRET, variant(AUTHORITY, path, value))
 
 
+@pytest.mark.usefixtures("no_authority")
 async def test_the_authority_can_be_neither_changed_nor_deleted_by_the_operator(operator_account: KubeCluster, admin: KubeCluster) -> None:
     await operator_account.create(SECRET, AUTHORITY)
 
@@ -415,6 +424,8 @@ async def test_the_operator_reads_namespaces_and_changes_none(operator_account: 
 
 
 async def test_the_operator_holds_its_own_lease_and_no_other(operator_account: KubeCluster, admin: KubeCluster) -> None:
+    await admin.delete(LEASE, OWN, "coterie-operator")
+
     with pytest.raises(NotFound):
         await operator_account.get(LEASE, OWN, "coterie-operator")
     with pytest.raises(Forbidden):
