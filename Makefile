@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.coterie-installed
 
-.PHONY: demo test test-unit test-local test-controlplane check format crds proto bench clean
+.PHONY: demo test test-unit test-local test-controlplane test-slow fuzz check format crds proto bench bench-secagg clean
 
 demo: $(STAMP) ## train the digits example in five processes under secure aggregation
 	$(BIN)/coterie run examples/digits --output out/digits --overwrite
@@ -20,6 +20,14 @@ test-local: $(STAMP)
 
 test-controlplane: $(STAMP)
 	$(BIN)/pytest tests/controlplane
+
+test-slow: $(STAMP) ## a thousand clients in one process, and whatever else takes minutes
+	COTERIE_SLOW=1 $(BIN)/pytest -m slow tests/unit
+
+FUZZ_SECONDS ?= 120
+fuzz: $(STAMP) ## fuzz every decoder and state machine of secure aggregation, FUZZ_SECONDS each
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	for target in decode quantize client server network; do $(BIN)/python -m tests.fuzz $$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; done
 
 check: $(STAMP) ## format, lint, types, import contracts, freshness of generated files
 	$(BIN)/ruff format --check .
@@ -40,6 +48,9 @@ proto: $(STAMP) ## regenerate the wire format
 
 bench: $(STAMP) ## print what was measured against each target; exit 1 on a MISS
 	$(BIN)/python -m bench
+
+bench-secagg: $(STAMP) ## secure aggregation in one process, against its bounds and against Flower's primitives
+	$(BIN)/python -m bench.secagg
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

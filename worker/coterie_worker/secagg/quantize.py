@@ -158,7 +158,8 @@ class _Rounding:
     def _round(self, part: NDArray[np.float32]) -> NDArray[np.float64]:
         # float64 throughout: in float32 the random fraction would vanish beside large values.
         values, fractions, words = self._values[: len(part)], self._fractions[: len(part)], self._words[: len(part)]
-        np.multiply(part, self._factor, out=values, dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # a signaling NaN; what is not finite is refused below, by name
+            np.multiply(part, self._factor, out=values, dtype=np.float64)
         self._stream.update_into(memoryview(_ZEROS)[: 4 * len(part)], words.data.cast("B"))
         np.multiply(words, _UNIT, out=fractions)
         np.add(values, fractions, out=values)
