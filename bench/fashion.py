@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import jobs, plain
+import numpy as np
+
+from bench import jobs, peer, plain
 from bench.table import Row
 from coterie_api.fields import parse
-from coterie_api.podconfig import JobConfig
+from coterie_api.v1alpha1.types import FederatedJobSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,8 +32,9 @@ def rows(scratch: Path) -> Iterable[Row]:
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("volumes", "__pycache__"))
     subprocess.run([sys.executable, str(folder / "prepare.py"), str(folder)], check=True)
     ours = jobs.run(folder, scratch / "out")
-    job, initial = _frozen(scratch / "out")
-    ideal = plain.train(job, folder, initial, _shards(job, folder), folder / "volumes" / "research" / "fashion-test")
+    spec = parse(FederatedJobSpec, ours.result["job"]["spec"])
+    test = folder / "volumes" / "research" / "fashion-test"
+    ideal = plain.train(spec, folder, _initial(scratch / "out"), _shards(spec, folder), test)
     flower = _flower(folder, FLOWER_ROUNDS)
     pace = statistics.mean(ours.seconds)
     yield Row(
@@ -43,23 +46,20 @@ def rows(scratch: Path) -> Iterable[Row]:
     yield Row("fashion: mean accuracy of the last 5 rounds, distance from plain averaging", 100 * gap, 0.3, "points", 1)
 
 
-def _frozen(output: Path) -> tuple[JobConfig, bytes]:
-    """The job as its pods saw it, and the model that `initialize` made."""
-    pods = next(output.rglob("job.json"))
-    initial = next(output.rglob("initial/model.safetensors"))
-    return parse(JobConfig, json.loads(pods.read_text())), initial.read_bytes()
+def _initial(output: Path) -> bytes:
+    """The model that `initialize` made, which the run keeps with the checkpoint."""
+    return next(output.rglob("initial/model.safetensors")).read_bytes()
 
 
-def _shards(job: JobConfig, folder: Path) -> list[plain.Shard]:
-    import numpy as np
-
-    paths = [folder / "volumes" / entry.namespace / entry.dataset for entry in job.roster]
+def _shards(spec: FederatedJobSpec, folder: Path) -> list[plain.Shard]:
+    """In the roster's order: a client's place in it seeds its shuffling."""
+    paths = sorted(folder / "volumes" / each.namespace / each.name for each in spec.participants.datasets)
     return [plain.Shard(path, len(np.load(path / "train-labels.npy", mmap_mode="r"))) for path in paths]
 
 
 def _flower(folder: Path, rounds: int) -> list[float]:
     """Seconds of each round in Flower's simulation; it needs an environment of its own (its protobuf is older than ours)."""
-    python = _environment() / "bin" / "python"
+    python = peer.flower() / "bin" / "python"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     script = Path(__file__).with_name("flower_peer.py")
     said = subprocess.run(
@@ -68,9 +68,3 @@ def _flower(folder: Path, rounds: int) -> list[float]:
     line = next(line for line in said.splitlines() if line.startswith("SECONDS "))
     seconds: list[float] = json.loads(line.removeprefix("SECONDS "))
     return seconds
-
-
-def _environment() -> Path:
-    from bench.peer import flower
-
-    return flower()

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from coterie_api.v1alpha1.types import FederatedJobSpec
+
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
     from multiprocessing.synchronize import Barrier
 
-    from coterie_api.podconfig import JobConfig
 
 PROCESSES: Final = 2
 
@@ -49,14 +50,14 @@ class Work:
     rank: int
     mine: list[int]  # positions in `shards`, which is in the roster's order
     shards: list[Shard]
-    job: JobConfig
+    spec: FederatedJobSpec
     initial: bytes
     code: Path
     test: Path | None
 
 
-def train(job: JobConfig, code: Path, initial: bytes, shards: list[Shard], test: Path) -> Plain:
-    """Run the job's rounds; the first process tests each model while the clock stands."""
+def train(spec: FederatedJobSpec, code: Path, initial: bytes, shards: list[Shard], test: Path) -> Plain:
+    """Run the rounds of `spec`; the first process tests each model while the clock stands."""
     from safetensors.numpy import load
 
     context = get_context("spawn")
@@ -64,7 +65,7 @@ def train(job: JobConfig, code: Path, initial: bytes, shards: list[Shard], test:
     sums = [RawArray("f", size) for _ in range(PROCESSES)]
     barrier, queue = context.Barrier(PROCESSES), context.Queue()
     parts = _balance([shard.examples for shard in shards])
-    works = [Work(rank, parts[rank], shards, job, initial, code, None if rank else test) for rank in range(PROCESSES)]
+    works = [Work(rank, parts[rank], shards, spec, initial, code, None if rank else test) for rank in range(PROCESSES)]
     processes = [context.Process(target=_run, args=(work, sums, barrier, queue)) for work in works]
     for process in processes:
         process.start()
@@ -89,14 +90,14 @@ def _run(work: Work, sums: list[Any], barrier: Barrier, queue: Queue[Any]) -> No
 
     torch.set_num_threads(1)
     task = _task(work)
-    model = task.build_model(dict(work.job.task.parameters))
+    model = task.build_model(dict(work.spec.task.parameters))
     model.load_state_dict(load(work.initial))
     data = {index: task.load_data(work.shards[index].folder, "train") for index in work.mine}
     test = task.load_data(work.test, "test") if work.test else None
     views = [torch.from_numpy(np.frombuffer(each, np.float32)) for each in sums]
     current = parameters_to_vector(model.parameters()).detach().clone()
     seconds, accuracy = [], []
-    for round_index in range(work.job.rounds):
+    for round_index in range(work.spec.rounds):
         barrier.wait()
         begin = time.perf_counter()
         views[work.rank].copy_(_weighted_updates(work, model, data, current, round_index))
@@ -113,8 +114,8 @@ def _run(work: Work, sums: list[Any], barrier: Barrier, queue: Queue[Any]) -> No
 
 def _task(work: Work) -> Any:
     sys.path.insert(0, str(work.code))
-    module, _, name = work.job.task.entrypoint.partition(":")
-    return getattr(import_module(module), name)(dict(work.job.task.parameters))
+    module, _, name = work.spec.task.entrypoint.partition(":")
+    return getattr(import_module(module), name)(dict(work.spec.task.parameters))
 
 
 def _weighted_updates(work: Work, model: Any, data: dict[int, Any], current: Any, round_index: int) -> Any:
@@ -126,13 +127,13 @@ def _weighted_updates(work: Work, model: Any, data: dict[int, Any], current: Any
     from coterie_worker.training.batches import shuffled
     from coterie_worker.training.round import round_seed
 
-    training, total = work.job.training, sum(shard.examples for shard in work.shards)
+    training, total = work.spec.training, sum(shard.examples for shard in work.shards)
     update = torch.zeros_like(current)
     for index in work.mine:
         vector_to_parameters(current.clone(), model.parameters())
         optimizer = torch.optim.SGD(model.parameters(), lr=training.optimizer.peak_learning_rate, momentum=training.optimizer.momentum)
         images, labels = data[index]
-        generator = torch.Generator().manual_seed(round_seed(work.job.seed, index, round_index))
+        generator = torch.Generator().manual_seed(round_seed(work.spec.seed, index, round_index))
         for rows in shuffled(len(labels), training.batch_size, generator):
             optimizer.zero_grad()
             functional.cross_entropy(model(images.index_select(0, rows)), labels.index_select(0, rows)).backward()
