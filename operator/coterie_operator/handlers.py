@@ -106,9 +106,33 @@ def _discard(index: dict[Any, set[Key]], name: object, key: Key) -> None:
         del index[name]
 
 
-def registry(index: JobIndex, enqueue: Callable[[Key], None]) -> kopf.OperatorRegistry:
-    """Return Kopf's handlers: each event is looked up in `index` and its jobs are enqueued."""
+class DatasetNews:
+    """Tells a change of a data set that may matter to jobs from one of its status, which the operator itself writes."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Key, tuple[object, ...]] = {}
+
+    def is_news(self, metadata: Mapping[str, Any], *, is_gone: bool) -> bool:
+        """Return whether the data set has gone, is going, is another one, or says something else than when last heard of."""
+        key = (metadata["namespace"], metadata["name"])
+        before = self._seen.pop(key, None)
+        now = (metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"))
+        if not is_gone:
+            self._seen[key] = now
+        return is_gone or now != before
+
+
+def _nobody(_: Key) -> None:
+    """Hear of a data set and do nothing."""
+
+
+def registry(index: JobIndex, enqueue: Callable[[Key], None], dataset_touched: Callable[[Key], None] = _nobody) -> kopf.OperatorRegistry:
+    """Return Kopf's handlers: each event is looked up in `index` and its jobs are enqueued.
+
+    Every event of a data set goes to `dataset_touched`; its jobs are woken only by what may matter to them, which its status does not.
+    """
     found = kopf.OperatorRegistry()
+    news = DatasetNews()
 
     kopf.on.login(registry=found)(_credentials)
 
@@ -122,8 +146,10 @@ def registry(index: JobIndex, enqueue: Callable[[Key], None]) -> kopf.OperatorRe
         enqueue(key)
 
     @kopf.on.event(GROUP, VERSION, "federateddatasets", registry=found)
-    async def dataset_changed(namespace: str | None, name: str, **_: object) -> None:
-        for key in index.naming((namespace or "", name)):
+    async def dataset_changed(type: str | None, body: Mapping[str, Any], **_: object) -> None:  # noqa: A002 - Kopf's name for it
+        dataset = (body["metadata"]["namespace"], body["metadata"]["name"])
+        dataset_touched(dataset)
+        for key in index.naming(dataset) if news.is_news(body["metadata"], is_gone=type == "DELETED") else ():
             enqueue(key)
 
     @kopf.on.event("", "v1", "namespaces", registry=found)
@@ -241,7 +267,7 @@ class _Replica:
     async def _watch(self) -> None:
         existing = asyncio.all_tasks()
         tasks = await kopf.spawn_tasks(
-            registry=registry(self._index, self._controller.enqueue),
+            registry=registry(self._index, self._controller.enqueue, self._controller.dataset_changed),
             settings=kopf_settings(),
             clusterwide=True,
             ready_flag=self._kopf_ready,

@@ -59,6 +59,8 @@ def test_a_job_succeeds_and_leaves_model_history_result_and_report(done) -> None
     assert result["job"]["kind"] == "FederatedJob"
     assert result["totals"]["rounds"] == 3
     assert len(result["datasets"]) == 3
+    told = [dataset["status"] for dataset in result["datasets"]]
+    assert [(status["conditions"][0]["reason"], status["activeJobs"]) for status in told] == [("Accepted", 0)] * 3
 
 
 def test_the_history_has_one_line_for_each_round(done) -> None:

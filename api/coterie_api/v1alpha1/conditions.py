@@ -1,4 +1,4 @@
-"""Conditions of a FederatedJob: the contract for machines, one constant and one sentence for each reason."""
+"""Conditions of both kinds: the contract for machines, one constant and one sentence for each reason."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ class ConditionType(StrEnum):
     FAILED = "Failed"
 
 
+class DatasetConditionType(StrEnum):
+    """Every condition of a data set."""
+
+    ACCEPTED = "Accepted"
+
+
 class ConditionStatus(StrEnum):
     """The three answers of Kubernetes."""
 
@@ -34,6 +40,8 @@ class Reason(StrEnum):
     """Why a condition is what it is; `SENTENCES` says each in words."""
 
     PENDING = "Pending"
+    # Accepted, of a data set
+    ACCEPTED = "Accepted"
     # Suspended
     SUSPENDED = "Suspended"
     NOT_SUSPENDED = "NotSuspended"
@@ -80,6 +88,7 @@ class Reason(StrEnum):
 
 SENTENCES: dict[Reason, str] = {
     Reason.PENDING: "nothing is known yet",
+    Reason.ACCEPTED: "the data set may take part in the jobs that it grants",
     Reason.SUSPENDED: "spec.suspend is true: the job's pods are gone and its checkpoint stays",
     Reason.NOT_SUSPENDED: "spec.suspend is false",
     Reason.RESUMED: "the job was suspended and goes on",
@@ -120,12 +129,14 @@ SENTENCES: dict[Reason, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One answer about the job, as Kubernetes writes conditions."""
+    """One answer about a job or a data set, as Kubernetes writes conditions."""
 
     type: Annotated[
         str,
         About(
-            "What is asked: Suspended, ConsentGranted, BudgetReserved, Admitted, Running, Succeeded or Failed.", min_length=1, max_length=64
+            "What is asked: Suspended, ConsentGranted, BudgetReserved, Admitted, Running, Succeeded or Failed; of a data set Accepted.",
+            min_length=1,
+            max_length=64,
         ),
     ]
     status: Annotated[ConditionStatus, About("True, False or Unknown.")]
@@ -149,7 +160,7 @@ class Condition:
         return self.status is ConditionStatus.TRUE
 
 
-def find_condition(conditions: tuple[Condition, ...], kind: ConditionType) -> Condition | None:
+def find_condition(conditions: tuple[Condition, ...], kind: ConditionType | DatasetConditionType) -> Condition | None:
     """Return the condition of a type, None if it was never set."""
     return next((condition for condition in conditions if condition.type == kind), None)
 

@@ -60,6 +60,7 @@ DEFINITIONS: Final = (
         "federateddatasets",
         "fds",
         (
+            _column("Accepted", '.status.conditions[?(@.type=="Accepted")].status', "string", "Whether the data set may take part."),
             _column("Jobs", ".status.activeJobs", "integer", "Jobs that use the data now."),
             _column("Epsilon", ".spec.budget.epsilon", "number", "Limit of the privacy loss over all jobs; empty if there is none."),
             AGE,

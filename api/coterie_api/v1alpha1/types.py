@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from coterie_api.names import API_VERSION
 from coterie_api.shape import About, Rule
-from coterie_api.v1alpha1.conditions import Condition, ConditionStatus, ConditionType, Reason
+from coterie_api.v1alpha1.conditions import Condition, ConditionStatus, ConditionType, DatasetConditionType, Reason
 from coterie_api.v1alpha1.dataset import (
     ANY_IMAGE,
     Budget,
@@ -78,6 +78,7 @@ __all__ = [
     "ConditionStatus",
     "ConditionType",
     "ConfigMapSource",
+    "DatasetConditionType",
     "DatasetRef",
     "DropStatus",
     "EnvVar",

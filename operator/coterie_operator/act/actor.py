@@ -11,11 +11,23 @@ from typing import TYPE_CHECKING, TypeVar
 
 from coterie_api.fields import dump
 from coterie_api.names import API_VERSION, LABEL_JOB_UID
-from coterie_api.v1alpha1.types import FederatedJobStatus, Reason
+from coterie_api.v1alpha1.types import FederatedDatasetStatus, FederatedJobStatus, ObjectMeta, Reason
 from coterie_operator import cluster as port
 from coterie_operator.act.authority import secret_data
 from coterie_operator.act.patches import merge_patch
-from coterie_operator.cluster import EVENT, FEDERATED_JOB, AlreadyExists, Cluster, Conflict, Forbidden, Invalid, Kind, NotFound, Object
+from coterie_operator.cluster import (
+    EVENT,
+    FEDERATED_DATASET,
+    FEDERATED_JOB,
+    AlreadyExists,
+    Cluster,
+    Conflict,
+    Forbidden,
+    Invalid,
+    Kind,
+    NotFound,
+    Object,
+)
 from coterie_operator.core.actions import Action, AddFinalizer, Create, CreateCertificate, Delete, Emit, RemoveFinalizer
 from coterie_operator.core.observed import Job, Trouble, stamp
 from coterie_operator.manifests.naming import JobKey, job_owner
@@ -25,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
+    from coterie_operator.core.datasets import Dataset
     from coterie_operator.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -90,13 +103,12 @@ class Actor:
 
     async def write_status(self, job: Job, new: FederatedJobStatus, version: str) -> None:
         """Write the difference to the status, on condition that the job still has that version. Raises Conflict if it hasn't."""
-        patch = merge_patch(dump(job.status), dump(new))
-        body: Object = {"metadata": {"resourceVersion": version, "uid": job.key.uid}, "status": patch}
-        self._check()
-        try:
-            await self._cluster.patch(FEDERATED_JOB, job.key.namespace, job.key.name, body, status=True)
-        except NotFound:
-            LOG.debug("job %s/%s went before its status was written", job.key.namespace, job.key.name)
+        await self._write_status(FEDERATED_JOB, job.metadata, version, merge_patch(dump(job.status), dump(new)))
+
+    async def write_dataset_status(self, dataset: Dataset, new: FederatedDatasetStatus) -> None:
+        """Write the difference to the status, on condition that the data set is as it was read. Raises Conflict if it isn't."""
+        meta = dataset.metadata
+        await self._write_status(FEDERATED_DATASET, meta, meta.resource_version, merge_patch(dump(dataset.status), dump(new)))
 
     async def emit(self, events: tuple[Emit, ...], now: datetime) -> None:
         """Tell people. An event that can't be written is logged: nothing depends on it."""
@@ -108,6 +120,14 @@ class Actor:
                 continue  # told before
             except port.ApiError as error:
                 LOG.warning("event %s of job %s/%s not written: %s", event.reason, event.job.namespace, event.job.name, error)
+
+    async def _write_status(self, kind: Kind, meta: ObjectMeta, version: str, patch: Object) -> None:
+        body: Object = {"metadata": {"resourceVersion": version, "uid": meta.uid}, "status": patch}
+        self._check()
+        try:
+            await self._cluster.patch(kind, meta.namespace, meta.name, body, status=True)
+        except NotFound:
+            LOG.debug("%s %s/%s went before its status was written", kind.kind, meta.namespace, meta.name)
 
     def _check(self) -> None:
         if not self._may_write():

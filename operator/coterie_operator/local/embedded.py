@@ -90,7 +90,9 @@ class Embedded:
     async def _datasets(self) -> None:
         async for notice in self.cluster.watch(FEDERATED_DATASET):
             if notice.change is not Change.SYNCED:
-                self.controller.related(notice.obj["metadata"]["namespace"], notice.obj["metadata"]["name"])
+                key = (notice.obj["metadata"]["namespace"], notice.obj["metadata"]["name"])
+                self.controller.dataset_changed(key)
+                self.controller.related(*key)
 
     async def _namespaces(self) -> None:
         async for notice in self.cluster.watch(NAMESPACE):

@@ -147,6 +147,7 @@ class Runner:
             self.screen.say(f"metrics: {exposition.url}")
             async with embedded.running() as parts:
                 job, status = await self._follow(embedded, job, tail, parts, interrupted)
+        await embedded.controller.tell_datasets()  # the job's end is news to them, and nobody works on it any more
         datasets = await embedded.cluster.list(FEDERATED_DATASET)
         return self._leave(status, job, tuple(datasets), tail.read())
 

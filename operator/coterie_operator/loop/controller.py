@@ -1,7 +1,7 @@
 """The controller: takes jobs from the queue, and for each observes, decides and acts.
 
-Whoever hears of a change (the handlers of a cluster, the embedded mode) only calls `enqueue` or `related`; nothing depends on
-having heard of all changes, since every job is looked at again in each resync.
+Whoever hears of a change (the handlers of a cluster, the embedded mode) only calls `enqueue`, `related` or `dataset_changed`;
+nothing depends on having heard of all changes, since every job and data set is looked at again in each resync.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from coterie_api.podconfig import Role
 from coterie_operator.act import Actor, NotLeader, Outcome
-from coterie_operator.cluster import FEDERATED_JOB, ApiError, Cluster, Conflict
+from coterie_operator.cluster import FEDERATED_DATASET, FEDERATED_JOB, ApiError, Cluster, Conflict
 from coterie_operator.core.actions import Emit
 from coterie_operator.core.observed import NamespaceState, Observed, Trouble
 from coterie_operator.core.reconcile import reconcile
 from coterie_operator.core.rules.ttl import is_finished
+from coterie_operator.loop.datasets import DatasetKeeper
 from coterie_operator.loop.queue import Backoff, Key, WorkQueue
 from coterie_operator.loop.watchers import Watchers
 from coterie_operator.manifests.naming import DatasetKey, child_name, service_dns
@@ -65,6 +66,7 @@ class Controller:
         self._clock = clock
         self._is_leader = is_leader
         self._actor = Actor(cluster, settings, authority, is_leader)
+        self._datasets = DatasetKeeper(cluster, self._actor, settings, clock)
         self._probe = PacedProbe(probe, time.monotonic, settings.probe_seconds)
         backoff = Backoff(settings.retry_seconds, settings.retry_max_seconds)
         self._queue = WorkQueue(time.monotonic, backoff)
@@ -85,6 +87,16 @@ class Controller:
             if mentions or (dataset is None and key[0] == namespace):
                 self.enqueue(key)
 
+    def dataset_changed(self, key: Key) -> None:
+        """Ask for a look at what a data set is told: something about it may have changed."""
+        self._datasets.changed(key)
+
+    async def tell_datasets(self) -> None:
+        """Bring the status of every data set up to date now. Raises ApiError, or what kept it from being done for one of them."""
+        there = [(raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in await self._cluster.list(FEDERATED_DATASET)]
+        for error in (await self._datasets.tell(there)).values():
+            raise error
+
     async def run(self) -> None:
         """Work until cancelled. A pass that fails is repeated; only a bug outside of all passes ends this."""
         try:
@@ -92,6 +104,7 @@ class Controller:
                 self._group = group
                 for number in range(self._settings.workers):
                     group.create_task(self._work(), name=f"worker {number}")
+                group.create_task(self._datasets.run(self._lead), name="data sets")
                 group.create_task(self._resync(), name="resync")
         finally:
             self._group = None
@@ -139,6 +152,7 @@ class Controller:
         self._references[key] = frozenset(referenced(job))
         self._namespaces[key] = frozenset(seen.namespaces)
         status = plan.status or job.status
+        self._datasets.saw(key, status)
         self.metrics.saw(key, status.state.value)
         if is_finished(status):
             self._probe.forget(service_dns(child_name(job.key, Role.AGGREGATOR), job.key.namespace))
@@ -149,6 +163,7 @@ class Controller:
     def _forget(self, key: Key) -> None:
         for memory in (self._references, self._namespaces, self._troubles):
             memory.pop(key, None)
+        self._datasets.saw(key, None)
         self.metrics.forget(key)
 
     def _schedule(self, key: Key, plan: Plan, outcome: Outcome) -> None:
@@ -214,13 +229,14 @@ class Controller:
             LOG.warning("job %s/%s can't be told: %s", *key, error)
 
     async def _resync(self) -> None:
-        """Look at every job again and again, and let go of watches that no job needs."""
+        """Look at every job and data set again and again, and let go of watches that no job needs."""
         while True:
             try:
                 for raw in await self._cluster.list(FEDERATED_JOB):
                     self.enqueue((raw["metadata"]["namespace"], raw["metadata"]["name"]))
+                await self._datasets.look_at_all()
             except ApiError as error:
-                LOG.warning("jobs can't be listed: %s", error)
+                LOG.warning("jobs or data sets can't be listed: %s", error)
             for key in list(self._references):
                 self.enqueue(key)
             await asyncio.sleep(self._settings.resync_seconds)

@@ -1,6 +1,6 @@
 """Gathering the world: what one pass over a job needs to know, read through the port and parsed once."""
 
-from coterie_operator.observe.gather import Gathering, observe, read_job
+from coterie_operator.observe.gather import Gathering, observe, read_dataset, read_job
 from coterie_operator.observe.references import referenced
 
-__all__ = ["Gathering", "observe", "read_job", "referenced"]
+__all__ = ["Gathering", "observe", "read_dataset", "read_job", "referenced"]

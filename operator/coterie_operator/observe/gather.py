@@ -14,8 +14,15 @@ from coterie_api.errors import FieldError, InvalidObject
 from coterie_api.fields import parse
 from coterie_api.podconfig import Role
 from coterie_api.progress import Progress
-from coterie_api.v1alpha1.types import FederatedDataset, FederatedJob, FederatedJobSpec, FederatedJobStatus, ObjectMeta
-from coterie_api.v1alpha1.validate import validate_job
+from coterie_api.v1alpha1.types import (
+    FederatedDataset,
+    FederatedDatasetStatus,
+    FederatedJob,
+    FederatedJobSpec,
+    FederatedJobStatus,
+    ObjectMeta,
+)
+from coterie_api.v1alpha1.validate import validate_dataset, validate_job
 from coterie_operator.cluster import (
     BATCH_JOB,
     CLAIM,
@@ -32,6 +39,7 @@ from coterie_operator.cluster import (
     NotFound,
     Object,
 )
+from coterie_operator.core.datasets import Dataset
 from coterie_operator.core.observed import Job, NamespaceState, Observed, Trouble
 from coterie_operator.manifests.aggregator import aggregator_name
 from coterie_operator.manifests.naming import DatasetKey, child_name, find_labels, service_dns
@@ -46,6 +54,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 K = TypeVar("K")
 T = TypeVar("T")
+S = TypeVar("S", FederatedJobStatus, FederatedDatasetStatus)
 
 IN_FLIGHT = 16  # requests of one gathering at one time
 TENANT_KINDS = (BATCH_JOB, POD, CONFIG_MAP, NETWORK_POLICY)
@@ -116,7 +125,18 @@ def _errors(job: FederatedJob) -> tuple[FieldError, ...]:
     return tuple(validate_job(job))
 
 
-def _lenient(cls: type[FederatedJobStatus], raw: Any) -> FederatedJobStatus:
+def read_dataset(raw: Object) -> Dataset:
+    """Return the data set of an object, with all that keeps it from taking part, so that its owner can be told."""
+    metadata = parse(ObjectMeta, raw["metadata"], "metadata", strict=False)
+    status = _lenient(FederatedDatasetStatus, raw.get("status"))
+    try:
+        whole = parse(FederatedDataset, {**raw, "status": {}}, "", strict=False)
+    except InvalidObject as invalid:
+        return Dataset(metadata, status, invalid.errors)
+    return Dataset(metadata, status, tuple(validate_dataset(whole)))
+
+
+def _lenient(cls: type[S], raw: Any) -> S:
     """Return the status; one that does not parse was not written by us, and is written anew from what is observed."""
     try:
         return parse(cls, raw or {}, "status", strict=False)

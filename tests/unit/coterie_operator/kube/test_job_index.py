@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from coterie_operator.handlers import JobIndex
+from coterie_operator.handlers import DatasetNews, JobIndex
 
 
 def job(name: str, *datasets: tuple[str, str], namespace: str = "research") -> dict[str, Any]:
@@ -72,3 +72,36 @@ def test_a_job_that_does_not_parse_is_still_found_in_its_namespace(spec: object)
 
     assert key == ("research", "a")
     assert index.touching("research") == (key,)
+
+
+SEEN = {"namespace": "t1", "name": "x", "uid": "u", "generation": 1}
+CHANGES = {
+    "another spec": ({**SEEN, "generation": 2}, False),
+    "another object": ({**SEEN, "uid": "v"}, False),
+    "deletion asked for": ({**SEEN, "deletionTimestamp": "2026-08-01T12:00:00Z"}, False),
+    "deletion": (SEEN, True),
+}
+
+
+@pytest.mark.parametrize(("metadata", "is_gone"), CHANGES.values(), ids=CHANGES.keys())
+def test_a_data_set_is_news_after(metadata: dict[str, Any], is_gone: bool) -> None:
+    news = DatasetNews()
+
+    assert news.is_news(SEEN, is_gone=False)
+    assert news.is_news(metadata, is_gone=is_gone)
+
+
+def test_a_data_set_whose_status_alone_changed_is_no_news_to_jobs() -> None:
+    news = DatasetNews()
+    news.is_news({**SEEN, "resourceVersion": "1"}, is_gone=False)
+
+    assert not news.is_news({**SEEN, "resourceVersion": "2"}, is_gone=False)
+
+
+def test_a_data_set_that_was_gone_is_news_again() -> None:
+    news = DatasetNews()
+    news.is_news(SEEN, is_gone=False)
+    news.is_news(SEEN, is_gone=True)
+
+    assert news.is_news(SEEN, is_gone=False)
+    assert len(news._seen) == 1
