@@ -11,6 +11,7 @@ observed ───┼── ended ────► end what runs; ttl
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from coterie_api.names import FINALIZER
@@ -21,6 +22,7 @@ from coterie_operator.core.observed import Job, NamespaceState, Observed, moment
 from coterie_operator.core.rules import children, deadlines, deletion, quorum, suspend, termination, ttl
 from coterie_operator.core.rules.started import Started, started
 from coterie_operator.core.status import shorten, status
+from coterie_operator.core.tenants import took_part
 from coterie_operator.core.verdict import Stage, Verdict
 
 ASSEMBLY_SECONDS = 2.0
@@ -68,7 +70,12 @@ def _invalid(_: Observed, job: Job, start: Started | None) -> Verdict | None:
 
 
 def _aggregator_ended(_: Observed, __: Job, start: Started | None) -> Verdict | None:
-    return termination.aggregator_ended(start.children, start.attempt) if start is not None else None
+    found = termination.aggregator_ended(start.children, start.attempt) if start is not None else None
+    if found is None or start is None or found.stage is not Stage.SUCCEEDING:
+        return found
+    there, asked = took_part(start), len(start.spec.participants.datasets)
+    # A model that some of the data is missing from is no failure, but its author must not have to look for it.
+    return found if there == asked else replace(found, message=f"{found.message}; {there} of {asked} data sets took part to the end")
 
 
 def _suspended(_: Observed, job: Job, __: Started | None) -> Verdict | None:

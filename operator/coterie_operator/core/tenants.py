@@ -71,11 +71,32 @@ def _present(job: Started, stage: Stage, ref: DatasetRef, now: Turn) -> TenantSt
     return TenantStatus(ref.namespace, ref.name, state, reason, message, now.attempt)
 
 
+def took_part(job: Started) -> int:
+    """Return how many tenants of a job that succeeds now were there to the end."""
+    absent = (TenantState.SKIPPED, TenantState.FAILED)
+    return sum(tenant.state not in absent for tenant in after_start(job, Stage.SUCCEEDING))
+
+
 def _state(job: Started, stage: Stage, ref: DatasetRef, now: Turn) -> tuple[TenantState, str, str]:
-    if stage is Stage.SUCCEEDING:
+    if stage is not Stage.SUCCEEDING:
+        return _going_on(job, ref, now)
+    if _is_there(now):
         return TenantState.DONE, "", ""
+    reason, message = _last_failure(now.job) if now.is_backing_off else _going_on(job, ref, now)[1:]
+    return TenantState.FAILED, reason, message or "the client did not run when the job ended"
+
+
+def _is_there(now: Turn) -> bool:
+    """Whether a client runs or has ended well."""
+    if now.job is None or now.is_backing_off:
+        return False
+    return now.job.outcome is Outcome.COMPLETE or any(pod.phase in ("Running", "Succeeded") for pod in now.job.pods)
+
+
+def _going_on(job: Started, ref: DatasetRef, now: Turn) -> tuple[TenantState, str, str]:
     if now.is_backing_off:
-        return TenantState.BACKING_OFF, *_last_failure(now.job)
+        reason, message = _last_failure(now.job)
+        return TenantState.BACKING_OFF, reason, f"{message}; another attempt follows"
     if now.job is None:
         trouble = next((found for found in job.seen.troubles if found.namespace == ref.namespace), None)
         return (TenantState.PENDING, trouble.reason.value, trouble.message) if trouble else (TenantState.PENDING, "", "")
@@ -104,8 +125,8 @@ def _last_drop(job: Started, ref: DatasetRef) -> Drop | None:
 def _last_failure(batch: BatchJob | None) -> tuple[str, str]:
     said = batch.termination.drop if batch is not None and batch.termination is not None else None
     if said is None:
-        return batch.reason if batch is not None else "", "the client's pods failed; another attempt follows"
-    return said.reason.value, f"{DROP_SENTENCES[said.reason]}; another attempt follows"
+        return batch.reason if batch is not None else "", "the client's pods failed"
+    return said.reason.value, DROP_SENTENCES[said.reason]
 
 
 def _client(ref: DatasetRef) -> str:
