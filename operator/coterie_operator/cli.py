@@ -98,7 +98,7 @@ def validate(files: tuple[Path, ...], form: str) -> None:
 
     Exit status: 0 nothing, 2 something.
     """
-    from coterie_api.v1alpha1.load import Finding, Report, validate_files
+    from coterie_api.v1alpha1.load import Finding, Report, lines, validate_files
 
     found: Report = validate_files(files)
 
@@ -114,8 +114,8 @@ def validate(files: tuple[Path, ...], form: str) -> None:
     else:
         for finding in found.errors:
             click.echo(str(finding), err=True)
-        for finding in found.warnings:
-            click.echo(f"warning: {finding}", err=True)
+        for line in lines(found.warnings):
+            click.echo(f"warning: {line}", err=True)
         if found.is_valid:
             click.echo(f"valid: {len(found.jobs)} FederatedJob, {len(found.datasets)} FederatedDataset")
     sys.exit(OK if found.is_valid else BAD_INPUT)

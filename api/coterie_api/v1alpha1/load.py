@@ -37,6 +37,19 @@ class Finding:
         return ": ".join(part for part in (place, self.object, str(self.error)) if part)
 
 
+def lines(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Return one line for each finding; what is found alike in several objects of one kind and file is one line that counts them."""
+    alike: dict[tuple[str, str, FieldError], list[Finding]] = {}
+    for finding in findings:
+        alike.setdefault((finding.file, finding.object.partition(" ")[0], finding.error), []).append(finding)
+    return tuple(str(_counted(found)) for found in alike.values())
+
+
+def _counted(found: list[Finding]) -> Finding:
+    first, rest = found[0], len({finding.object for finding in found}) - 1
+    return replace(first, object=f"{first.object} and {rest} more like it") if rest else first
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a set of files holds and what is wrong with it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from coterie_api.fields import dump
-from coterie_api.v1alpha1.load import Report, validate_files
+from coterie_api.v1alpha1.load import Report, lines, validate_files
 from coterie_api.v1alpha1.types import FederatedDataset, FederatedJob, Source
 from coterie_operator.cluster import CLAIM, CONFIG_MAP, NAMESPACE, SECRET, Kind, Object
 from coterie_operator.local.identity import KeyPair
@@ -134,7 +134,7 @@ def _workspace(path: Path, report: Report, data: Mapping[str, Path], pairs: Mapp
     known = [obj for obj in report.others if (obj.get("apiVersion"), obj.get("kind")) in KNOWN]
     passed = sorted({str(obj.get("kind")) for obj in report.others} - {str(obj.get("kind")) for obj in known})
     notes = [f"passed over: {kind} (the embedded cluster has no such kind)" for kind in passed]
-    notes += [str(finding) for finding in report.warnings if not finding.error.field.endswith(".images")]  # none is run here
+    notes += lines(finding for finding in report.warnings if not finding.error.field.endswith(".images"))  # none is run here
     draft = Workspace(
         path.resolve(), report.jobs[0], report.datasets, (), {(key[0], key[1]): folder for key, folder in given.items()}, tuple(notes)
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from coterie_api.v1alpha1.load import Report, validate_files
+from coterie_api.v1alpha1.load import Report, lines, validate_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -241,3 +241,34 @@ def test_a_document_can_be_completed_before_it_is_judged(tmp_path: Path) -> None
     found = validate_files([tmp_path], lambda obj: obj | {"spec": obj["spec"] | {"rounds": 4}})
 
     assert (found.errors, found.jobs[0].spec.rounds) == ((), 4)
+
+
+def keyless(manifest: Manifest, *namespaces: str) -> str:
+    changes = {"metadata.name": "x", "spec.identity": None}
+    return yaml.safe_dump_all([manifest("FederatedDataset", {**changes, "metadata.namespace": name}) for name in namespaces])
+
+
+def test_what_is_found_alike_in_several_objects_of_a_file_is_one_line_that_counts_them(
+    report: Callable[..., Report], manifest: Manifest
+) -> None:
+    found = report(keyless(manifest, "a", "b", "c"))
+    (line,) = lines(found.warnings)
+
+    assert len(found.warnings) == 3, "machines are told each"
+    assert "FederatedDataset a/x and 2 more like it: spec.identity.publicKey: found nothing" in line
+    assert line.startswith(str(found.warnings[0]).partition(": ")[0])
+
+
+def test_what_is_found_in_two_files_is_two_lines(report: Callable[..., Report], manifest: Manifest) -> None:
+    told = lines(report(keyless(manifest, "a"), keyless(manifest, "b")).warnings)
+
+    assert len(told) == 2
+    assert not any("more like it" in line for line in told)
+
+
+def test_what_differs_by_field_or_value_is_never_folded(report: Callable[..., Report], manifest: Manifest) -> None:
+    grants = {name: [{"jobs": {"namespaces": ["research"]}, "images": [image]}] for name, image in (("a", "x:1"), ("b", "x:2"))}
+    objects = [manifest("FederatedDataset", {"metadata.namespace": name, "spec.grants": grant}) for name, grant in grants.items()]
+    found = report(yaml.safe_dump_all(objects))
+
+    assert len(lines(found.warnings)) == len(found.warnings) == 2
