@@ -280,7 +280,9 @@ class _Replica:
         self._heed_signals()
         left = (self._ends - datetime.now(UTC)).total_seconds()
         try:
-            await asyncio.wait_for(self._stop.wait(), left)
+            # Not wait_for: up to Python 3.11 it can swallow a cancellation that comes together with the event.
+            async with asyncio.timeout(left):
+                await self._stop.wait()
         except TimeoutError:
             _LOG.info("the certificate for reading aggregators is old; a new process makes a new one")
 
