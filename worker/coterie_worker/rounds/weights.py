@@ -53,5 +53,6 @@ def norm(vector: NDArray[np.float32]) -> float:
     squares = 0.0
     for part in chunks(vector.size):
         block = vector[part].astype(np.float64)
-        squares += float(block @ block)
+        # Not `block @ block`: BLAS wakes a thread per core for it, which then spin while clients could train.
+        squares += float(np.square(block, out=block).sum())
     return float(np.sqrt(squares))
