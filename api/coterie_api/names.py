@@ -38,6 +38,7 @@ FILE_JOB: Final = "job.json"
 FILE_ROLE: Final = "role.json"
 
 ENV_ROOT: Final = "COTERIE_ROOT"
+ENV_THREADS: Final = "COTERIE_THREADS"  # how many threads a worker computes with
 
 PORT_ROUNDS: Final = 8443  # gRPC over TLS: clients dial it
 PORT_STATUS: Final = 8444  # HTTPS with client certificates: the operator reads /status

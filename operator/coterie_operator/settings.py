@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast, get_type_hints
 
+from coterie_api.names import ENV_ROOT, ENV_THREADS
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerResources:
@@ -117,7 +119,7 @@ class Settings:
 
 
 PREFIX: Final = "COTERIE_"
-OTHERS: Final = frozenset({"COTERIE_ROOT", "COTERIE_THREADS"})  # of workers; they may stand in the same environment
+OTHERS: Final = frozenset({ENV_ROOT, ENV_THREADS})  # of workers; they may stand in the same environment
 
 
 def from_environment(variables: Mapping[str, str]) -> Settings:

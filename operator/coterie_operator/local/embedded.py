@@ -25,15 +25,19 @@ from coterie_operator.loop.controller import Controller
 from coterie_operator.manifests.naming import JobKey, child_name
 from coterie_operator.pki import operator_request
 from coterie_operator.probe import HttpsProbe
-from coterie_operator.settings import Settings
+from coterie_operator.settings import ContainerResources, Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+# No limit of the CPU unless the job names one: nothing enforces it here, and clients that compute with as many threads as the
+# limit has cores would wait for each other on the cores that they all share.
+WORKER_RESOURCES: Final = ContainerResources({"memory": "1Gi"}, {"memory": "4Gi"})
 # One machine, one job, a person who waits: look often, wait little.
 SETTINGS: Final = replace(
     Settings(),
+    worker_resources=WORKER_RESOURCES,
     coalesce_seconds=0.01,
     probe_seconds=0.5,
     retry_seconds=0.2,

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from coterie_api.names import EXIT_TERMINAL, PATH_TERMINATION
+from coterie_api.names import ENV_THREADS, EXIT_TERMINAL, PATH_TERMINATION
 from coterie_api.podconfig import Role
 from coterie_api.v1alpha1.types import EnvVar, Resources
+from coterie_operator.manifests.cores import threads
 from coterie_operator.manifests.volumes import scratch_volume
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ Json = dict[str, Any]
 SCRATCH = "/tmp"  # noqa: S108 - the root file system is read-only, and Python and torch want a place for temporary files
 GRACE_SECONDS = 30
 ENV_POD_IP = "POD_IP"
+OWN_ENV = (ENV_POD_IP, ENV_THREADS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def container(parts: Container, settings: Settings) -> Json:
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", "coterie_worker"],
         "args": [parts.role.value, f"--host=$({ENV_POD_IP})"],
-        "env": _environment(parts.env),
+        "env": _environment(parts),
         "resources": parts.resources,
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -142,6 +144,9 @@ def resources(asked: Resources, default: ContainerResources, last_word: Resource
     return {"requests": {**fallback, **requests}, "limits": limits}
 
 
-def _environment(env: tuple[EnvVar, ...]) -> list[Json]:
-    own: Json = {"name": ENV_POD_IP, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}}
-    return [own, *({"name": entry.name, "value": entry.value} for entry in env if entry.name != ENV_POD_IP)]
+def _environment(parts: Container) -> list[Json]:
+    own: list[Json] = [{"name": ENV_POD_IP, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}}]
+    count = threads(parts.resources)
+    if parts.role is not Role.AGGREGATOR and count is not None:  # an aggregator has no torch to tell it to
+        own.append({"name": ENV_THREADS, "value": str(count)})
+    return [*own, *({"name": entry.name, "value": entry.value} for entry in parts.env if entry.name not in OWN_ENV)]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 import torch
 
-ENV_THREADS: Final = "COTERIE_THREADS"
+from coterie_api.names import ENV_THREADS
 
 
 def choose_device() -> torch.device:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from coterie_operator.handlers import _Replica
 from coterie_operator.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def replica(ends: datetime) -> _Replica:
