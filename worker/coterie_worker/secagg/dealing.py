@@ -18,13 +18,15 @@ from coterie_worker.secagg.contexts import DEALING, SHARE_ACK, SHARE_COMMITMENT,
 from coterie_worker.secagg.errors import BadSeal, BadShare
 from coterie_worker.secagg.keys import Entropy, OneUse, agree, open_sealed, seal
 from coterie_worker.secagg.messages import HASH_BYTES, SHARE_BYTES
-from coterie_worker.secagg.shamir import split
+from coterie_worker.secagg.shamir import split_many
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
     from coterie_worker.secagg.adverts import Adverts, EpochSecrets
     from coterie_worker.secagg.graph import Graph
+
+AT_ONCE = 16  # secrets in one long number: more gain little
 
 Sealed = tuple[tuple[int, bytes, bytes], ...]
 
@@ -90,9 +92,11 @@ def deal(index: int, graph: Graph, adverts: Adverts, secrets: EpochSecrets, chan
     """Return shares of both secrets of every slot for each neighbor and oneself; the dealing copies are used up."""
     holders = graph.holders(index)
     plain = {holder: bytearray() for holder in holders}
-    for slot in sorted(secrets.slots):
-        for secret in (secrets.slots[slot].seed_to_deal, secrets.slots[slot].mask_private_to_deal):
-            for holder, share in zip(holders, split(secret.take(), graph.threshold, holders, entropy), strict=True):
+    slots = [secrets.slots[slot] for slot in sorted(secrets.slots)]
+    pairs = [secret.take() for slot in slots for secret in (slot.seed_to_deal, slot.mask_private_to_deal)]
+    for low in range(0, len(pairs), AT_ONCE):
+        for shares in split_many(pairs[low : low + AT_ONCE], graph.threshold, holders, entropy):
+            for holder, share in zip(holders, shares, strict=True):
                 plain[holder] += field.to_bytes(share)
     sealed = []
     for holder in holders:

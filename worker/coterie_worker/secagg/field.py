@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PRIME: Final = 2**257 - 93
+BITS: Final = 257
 ELEMENT_BYTES: Final = 33
 _MASK: Final = 2**257 - 1
 
