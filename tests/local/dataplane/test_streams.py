@@ -471,16 +471,17 @@ class Relay(stubs.RoundsServicer):
 
     async def Attend(self, request_iterator, context) -> None:  # noqa: N802
         async with raw_stream(self._world, self._port) as call:
-            back = asyncio.create_task(self._back(call, context))
-            with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
-                async for frame in request_iterator:
-                    self.proofs += frame.WhichOneof("body") == "proof"
-                    await call.write(frame)
-            back.cancel()
+            forward = asyncio.create_task(self._forward(request_iterator, call))
+            try:
+                while (frame := await call.read()) is not grpc.aio.EOF:
+                    await context.write(frame)
+            except grpc.aio.AioRpcError as error:
+                await context.abort(error.code(), error.details())
+            finally:
+                forward.cancel()
+                await asyncio.gather(forward, return_exceptions=True)
 
-    async def _back(self, call, context) -> None:
-        try:
-            while (frame := await call.read()) is not grpc.aio.EOF:
-                await context.write(frame)
-        except grpc.aio.AioRpcError as error:
-            await context.abort(error.code(), error.details())
+    async def _forward(self, frames, call) -> None:
+        async for frame in frames:
+            self.proofs += frame.WhichOneof("body") == "proof"
+            await call.write(frame)

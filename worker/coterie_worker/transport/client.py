@@ -183,7 +183,7 @@ class Connection:
             raise
         finally:
             writer.cancel()
-            await asyncio.wait([writer])
+            await asyncio.gather(writer, return_exceptions=True)  # what broke the stream, the reader has seen too
             self._receiver.abandon()
             call.cancel()
 

@@ -223,6 +223,7 @@ class RoundsServer(stubs.RoundsServicer):
             writer.cancel()
             session.receiver.abandon()
             self._await_return(session)
+            await asyncio.gather(writer, return_exceptions=True)  # last: gRPC may cancel a second time, and nothing after it would run
 
     async def _read(self, session: Session, context: Any) -> None:
         while True:
