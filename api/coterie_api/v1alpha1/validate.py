@@ -137,6 +137,9 @@ def _doubtful_in_job(job: FederatedJob) -> Iterator[FieldError]:
     if needs.tolerated_drops == 0 and needs.members > 1:
         found = f"{needs.members} data sets"
         yield FieldError("spec.participants", found, f"more than {needs.min_survivors}, or a round fails as soon as one client drops")
+    cohort = spec.strategy.cohort_size
+    if cohort == needs.min_survivors < needs.members:
+        yield FieldError("spec.strategy.cohortSize", show(cohort), f"more than {cohort}, or a round fails as soon as one client drops")
     if spec.secure_aggregation.protocol is Protocol.NONE:
         yield FieldError(
             "spec.secureAggregation.protocol", show(spec.secure_aggregation.protocol), "SecAggPlus, or the aggregator sees every update"

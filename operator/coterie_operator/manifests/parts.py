@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from coterie_api.fields import canonical
 from coterie_api.names import ANNOTATION_SPEC_HASH, FILE_JOB, FILE_ROLE
 from coterie_api.podconfig import Aggregation, AggregatorRole, ClientRole, JobConfig, Role, RosterEntry
-from coterie_api.v1alpha1.types import FederatedJobSpec, Frozen
+from coterie_api.v1alpha1.types import FederatedJobSpec, Frozen, Strategy
 from coterie_operator.manifests.naming import JobKey, child_name, service_dns
 from coterie_operator.settings import Settings
 
@@ -66,7 +66,7 @@ def job_config(job: JobKey, spec: FederatedJobSpec, frozen: Frozen, aggregation:
         seed=spec.seed,
         task=spec.task,
         training=spec.training,
-        strategy=spec.strategy,
+        strategy=_strategy(spec, len(roster)),
         aggregation=aggregation,
         roster=roster,
         min_clients=spec.participants.min_clients or aggregation.min_survivors,
@@ -76,6 +76,12 @@ def job_config(job: JobKey, spec: FederatedJobSpec, frozen: Frozen, aggregation:
         privacy_mode=spec.privacy.mode.value,
         initial_model=f"{PATH_INITIAL_MODEL}/{model.path}" if model is not None and model.source is not None else "",
     )
+
+
+def _strategy(spec: FederatedJobSpec, members: int) -> Strategy:
+    """Return the strategy for a roster that may lack some of the data sets that the job names: no more can be asked than there are."""
+    cohort = spec.strategy.cohort_size
+    return spec.strategy if cohort is None else replace(spec.strategy, cohort_size=min(cohort, members))
 
 
 def spec_hash(config: JobConfig) -> str:

@@ -200,6 +200,7 @@ def test_a_data_set_that_grants_the_job_is_not(report: Callable[..., Report], ma
         ({"spec.participants.datasets": [{"namespace": name, "name": "x"} for name in "abc"]}, "spec.participants"),
         ({"spec.secureAggregation": {"protocol": "None"}}, "spec.secureAggregation.protocol"),
         ({"spec.activeDeadlineSeconds": 5}, "spec.activeDeadlineSeconds"),
+        ({"spec.strategy.cohortSize": 3}, "spec.strategy.cohortSize"),
     ],
 )
 def test_what_is_allowed_but_hardly_meant_is_a_warning(
@@ -209,6 +210,17 @@ def test_what_is_allowed_but_hardly_meant_is_a_warning(
 
     assert found.is_valid
     assert [finding.error.field for finding in found.warnings] == [field]
+
+
+def test_a_cohort_that_can_lose_a_client_is_no_warning(report: Callable[..., Report], manifest: Manifest) -> None:
+    assert report(yaml.safe_dump(manifest("FederatedJob", {"spec.strategy.cohortSize": 4}))).warnings == ()
+
+
+def test_a_job_that_can_lose_nobody_anyway_is_told_so_once(report: Callable[..., Report], manifest: Manifest) -> None:
+    three = [{"namespace": name, "name": "x"} for name in "abc"]
+    found = report(yaml.safe_dump(manifest("FederatedJob", {"spec.participants.datasets": three, "spec.strategy.cohortSize": 3})))
+
+    assert [finding.error.field for finding in found.warnings] == ["spec.participants"]
 
 
 @pytest.mark.parametrize(
