@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from coterie_api.errors import Fault
 from coterie_api.v1alpha1.conditions import SENTENCES
 from coterie_api.v1alpha1.types import (
     DatasetRef,
@@ -129,10 +130,13 @@ def _no_identity(applicant: Applicant) -> Objection | None:
     return TenantReason.NO_IDENTITY.value, "the data set's spec.identity.publicKey is empty: its owner makes one with `coterie keygen`"
 
 
-def _not_offered(applicant: Applicant) -> Objection | None:
+WRONG = {Fault.INVALID: "has a value that is not allowed", Fault.NOT_IMPLEMENTED: "is not offered by this version"}
+
+
+def _not_accepted(applicant: Applicant) -> Objection | None:
     errors = validate_dataset(applicant.dataset) if applicant.dataset is not None else ()
     # The values of a tenant's object are not told to the job's author; the field's name is enough to talk about it.
-    return (errors[0].fault.value, f"the data set's {errors[0].field} is not offered by this version") if errors else None
+    return (errors[0].fault.value, f"the data set's {errors[0].field} {WRONG[errors[0].fault]}") if errors else None
 
 
 def _too_weak(applicant: Applicant) -> Objection | None:
@@ -148,4 +152,4 @@ def _too_weak(applicant: Applicant) -> Objection | None:
     return None
 
 
-CHECKS: tuple[Check, ...] = (_not_granted, _namespace_closed, _no_identity, _not_offered, _too_weak)
+CHECKS: tuple[Check, ...] = (_not_granted, _namespace_closed, _no_identity, _not_accepted, _too_weak)

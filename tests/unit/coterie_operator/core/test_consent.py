@@ -9,11 +9,13 @@ import pytest
 from tests.unit.coterie_operator import builders
 from tests.unit.coterie_operator.world import World
 
+from coterie_api.errors import Fault, FieldError
 from coterie_api.fields import parse
 from coterie_api.v1alpha1.conditions import SENTENCES, ConditionStatus, ConditionType
 from coterie_api.v1alpha1.types import FederatedDataset, FederatedJob, Reason, TenantState
 from coterie_operator.cluster import BATCH_JOB, FEDERATED_DATASET, NAMESPACE
 from coterie_operator.core.observed import Job, NamespaceState, Observed, stamp
+from coterie_operator.core.rules import consent
 from coterie_operator.core.rules.consent import Applicant, grant_in_force, standing
 from coterie_operator.core.rules.quorum import choose
 from coterie_operator.manifests.naming import DatasetKey
@@ -82,6 +84,18 @@ TABLE: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize(("expected", "dataset", "job"), TABLE.values(), ids=TABLE.keys())
 def test_standing(expected: str, dataset: dict[str, Any], job: dict[str, Any]) -> None:
     assert objection(seen_with(builders.job(**job), builders.dataset(A, **dataset))) == expected
+
+
+@pytest.mark.parametrize(("fault", "says"), [(Fault.INVALID, "not allowed"), (Fault.NOT_IMPLEMENTED, "not offered by this version")])
+def test_a_data_set_at_fault_is_told_by_its_field_and_never_by_its_value(monkeypatch: pytest.MonkeyPatch, fault: Fault, says: str) -> None:
+    monkeypatch.setattr(consent, "validate_dataset", lambda _: (FieldError("spec.x", "secret", "public", fault),))
+    found = choose(*_with_spec(seen_with(builders.job(), builders.dataset(A)))).standings[0]
+
+    assert found.reason == fault.value
+    assert found.message.startswith("the data set's spec.x ")
+    assert says in found.message
+    assert "secret" not in found.message
+    assert not any(other in found.message for other in consent.WRONG.values() if says not in other)
 
 
 def test_an_absent_and_an_ungranted_data_set_read_the_same() -> None:
