@@ -63,7 +63,7 @@ class Model:
         layout = initial.layout
         is_weighted = job.strategy.weighting is Weighting.EXAMPLES
         self.initial = initial
-        self.encoding = Encoding(job.aggregation.scale, len(job.roster), layout.size, is_weighted)
+        self.encoding = Encoding(job.aggregation.scale, len(job.roster), layout.size, is_weighted, job.aggregation.ring_bits)
         self._optimizer = server_optimizer(job.strategy)
         self.version = snapshot.rounds_done if snapshot else 0
         self.parameters: Values = snapshot.parameters if snapshot else pack(initial.file(), layout)

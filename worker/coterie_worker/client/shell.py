@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,7 @@ from coterie_worker.entropy import system_entropy
 from coterie_worker.layout import Layout
 from coterie_worker.secagg import (
     ClientEpoch,
+    ClientMemory,
     InvalidParameters,
     PeerProtocolError,
     PlainClient,
@@ -53,6 +55,7 @@ log = logging.getLogger(__name__)
 PLAIN: Final = "None"
 REPORT_SECONDS: Final = 10.0  # for the last word to reach the aggregator
 LAYOUT_BYTES: Final = 64 * 2**20
+SHARD_WORDS: Final = 1 << 18  # shorter vectors are masked in one thread
 MODEL_BYTES: Final = 64 * 2**30
 
 
@@ -104,6 +107,9 @@ class Client:
         peer = Peer(role.aggregator, PORT_ROUNDS, pod.at(PATH_HOSTS), (pod.at(PATH_TLS) / "ca.crt").read_bytes())
         self._connection = Connection(peer, Credential(job.job_uid, role.index, spec_hash, self._identity), limits)
         self._heavy = ThreadPoolExecutor(1, "training")  # one at a time: the task's generators are the process's own
+        self._cores = os.cpu_count() or 1
+        self._maskers = ThreadPoolExecutor(self._cores, "masking")
+        self._memory = ClientMemory()  # of all epochs: sums of different ones are compared, too
         self._protocol = asyncio.Lock()  # an epoch is used by one thread at a time
         self._epoch: ClientEpoch | PlainClient | None = None
         self._initial_hash = b""
@@ -131,6 +137,7 @@ class Client:
         finally:
             dial.cancel()
             self._heavy.shutdown(wait=False, cancel_futures=True)
+            self._maskers.shutdown(wait=False, cancel_futures=True)
 
     async def _withdraw(self, withdrawn: Withdrawn) -> Ending:
         """Tell the aggregator why, if it can be reached, and end for good."""
@@ -224,11 +231,13 @@ class Client:
         kind = PlainClient if self._job.aggregation.protocol == PLAIN else ClientEpoch
         last = self._record.last(self._job.job_uid)
         try:
-            return kind(self._parameters, self._role.index, self._identity, self._role.policy, system_entropy, last)
+            epoch = kind(self._parameters, self._role.index, self._identity, self._role.policy, system_entropy, last)
         except (PolicyRefused, InvalidParameters) as error:
             drop = Drop(self._job.roster[self._role.index].client, DropReason.POLICY_REFUSED)
             message = f"{SENTENCES[drop.reason]}: {error}"
             raise Withdrawn(drop, Termination(drop.reason.value, message, drop=drop)) from error
+        epoch.memory = self._memory
+        return epoch
 
     def _begin_work(self) -> None:
         """Start on the open slot if all is there: its header, the model that it names, the task."""
@@ -262,7 +271,8 @@ class Client:
                 log.info("slot %d is over; its update is discarded", slot)
                 return
             epoch.check_model(model.hash)
-            masked, signature = await asyncio.to_thread(epoch.mask, encoded)
+            shards = self._cores if len(encoded) > SHARD_WORDS else 1
+            masked, signature = await asyncio.to_thread(epoch.mask, encoded, run=self._maskers.map, shards=shards)
         log.debug("slot %d: masked", slot)
         self._connection.send(Vector(VectorKind.MASKED, slot, masked, signature))
 

@@ -84,7 +84,13 @@ class TaskWork:
 
 def encode(job: JobConfig, update: Update, index: int) -> NDArray[np.uint32]:
     """An update as ring elements, weighted as the job says. Raises Missed."""
-    encoding = Encoding(job.aggregation.scale, len(job.roster), update.values.size, weighted=job.strategy.weighting is Weighting.EXAMPLES)
+    encoding = Encoding(
+        job.aggregation.scale,
+        len(job.roster),
+        update.values.size,
+        weighted=job.strategy.weighting is Weighting.EXAMPLES,
+        ring_bits=job.aggregation.ring_bits,
+    )
     try:
         return encoding.encode(update.values, update_weight(job.strategy, update.examples), system_entropy)
     except NotFinite:

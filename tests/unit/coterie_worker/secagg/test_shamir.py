@@ -13,7 +13,7 @@ from tests.unit.coterie_worker.secagg.simulation import seeded
 
 from coterie_worker.secagg import field
 from coterie_worker.secagg.recovery import recover
-from coterie_worker.secagg.shamir import combine, lagrange_at_zero, split
+from coterie_worker.secagg.shamir import combine, lagrange_at_zero, split, split_many
 
 SECRET = bytes(range(200, 232))
 
@@ -124,3 +124,24 @@ def test_a_secret_that_no_subset_rebuilds_is_given_up_in_bounded_time() -> None:
 
     assert recover(shares, 10, lambda secret: bool(tried.append(secret))) is None
     assert len(tried) <= 256
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=20), st.integers(1, 12), st.randoms())
+def test_many_secrets_at_once_have_the_shares_that_each_has_alone(secrets: list[bytes], threshold: int, pick: object) -> None:
+    holders = sorted(pick.sample(range(1024), threshold + 2))  # type: ignore[attr-defined]
+    together = split_many(secrets, threshold, holders, seeded("many"))
+    draw = seeded("many")
+
+    assert together == [split(secret, threshold, holders, draw) for secret in secrets]
+
+
+@pytest.mark.parametrize("threshold", [1, 2, 67, 171, 1024])
+def test_no_lane_overflows_into_the_next_at_the_extremes(threshold: int) -> None:
+    highest = (field.PRIME - 1).to_bytes(33)
+    holders = [0, 1022, 1023]
+    rows = split_many([b"\xff" * 32, bytes(32), b"\xff" * 32], threshold, holders, lambda size: highest * (size // 33))
+    for row, secret in zip(rows, (2**256 - 1, 0, 2**256 - 1), strict=True):
+        for holder, share in zip(holders, row, strict=True):
+            powers = sum(pow(holder + 1, power, field.PRIME) for power in range(1, threshold))
+            assert share == (secret - powers) % field.PRIME
