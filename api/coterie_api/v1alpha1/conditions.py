@@ -52,8 +52,6 @@ class Reason(StrEnum):
     CONSENT_REVOKED = "ConsentRevoked"
     # BudgetReserved
     BUDGET_NOT_REQUIRED = "BudgetNotRequired"
-    BUDGET_RESERVED = "BudgetReserved"
-    BUDGET_EXHAUSTED = "BudgetExhausted"
     # Admitted
     ADMITTED = "Admitted"
     ASSEMBLING = "Assembling"
@@ -61,7 +59,6 @@ class Reason(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     TENANT_ACCESS_MISSING = "TenantAccessMissing"
     TENANT_NAMESPACE_TERMINATING = "TenantNamespaceTerminating"
-    API_UNAVAILABLE = "ApiUnavailable"
     CREATION_FAILED = "CreationFailed"
     # Running
     STARTING = "Starting"
@@ -69,7 +66,6 @@ class Reason(StrEnum):
     AGGREGATOR_RESTARTING = "AggregatorRestarting"
     AGGREGATOR_UNREACHABLE = "AggregatorUnreachable"
     FINISHED = "Finished"
-    DELETING = "Deleting"
     # Succeeded
     ROUNDS_COMPLETED = "RoundsCompleted"
     STOPPED_EARLY = "StoppedEarly"
@@ -96,22 +92,18 @@ SENTENCES: dict[Reason, str] = {
     Reason.NOT_GRANTED: "a data set is absent or does not grant this job",
     Reason.CONSENT_REVOKED: "the owner of a data set took back the grant",
     Reason.BUDGET_NOT_REQUIRED: "privacy.mode is None: no budget is touched and nothing bounds what the model tells",
-    Reason.BUDGET_RESERVED: "every privacy domain that takes part has reserved the job's epsilon",
-    Reason.BUDGET_EXHAUSTED: "a privacy domain has less epsilon left than the job asks for",
     Reason.ADMITTED: "a quorum of clients and the aggregator may run",
     Reason.ASSEMBLING: "clients are starting and the quorum is not complete yet",
     Reason.QUORUM_NOT_MET: "fewer clients than the quorum were there at the assembly deadline",
     Reason.QUOTA_EXCEEDED: "a namespace's resource quota does not allow another pod",
     Reason.TENANT_ACCESS_MISSING: "the operator has no permission in a tenant's namespace",
     Reason.TENANT_NAMESPACE_TERMINATING: "a tenant's namespace is being deleted",
-    Reason.API_UNAVAILABLE: "the API server can't be reached and is tried again",
     Reason.CREATION_FAILED: "the API server refused an object of the job",
     Reason.STARTING: "the aggregator is starting",
     Reason.TRAINING: "rounds are going on",
     Reason.AGGREGATOR_RESTARTING: "the aggregator ended early and starts again from its checkpoint",
     Reason.AGGREGATOR_UNREACHABLE: "the aggregator's status can't be read at the moment",
     Reason.FINISHED: "the job is over",
-    Reason.DELETING: "the job is being deleted",
     Reason.ROUNDS_COMPLETED: "every round is done and the model is published",
     Reason.STOPPED_EARLY: "evaluation.patience ran out and the best model is published",
     Reason.INVALID_SPEC: "the job asks for something that is not allowed",

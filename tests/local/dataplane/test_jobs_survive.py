@@ -313,6 +313,22 @@ class TestTooFew:
         assert job.aggregator.wait() == EXIT_TERMINAL
         assert "weaker than the tenant's policy" in job.aggregator.last_word.message
 
+    def test_a_result_that_can_not_be_written_is_told_and_written_by_the_next_try(self, plane) -> None:
+        job = plane(3, rounds=2)
+        in_the_way = job.output / "tiny"
+        in_the_way.write_text("")
+        job.start()
+
+        assert job.aggregator.wait() == EXIT_RETRY
+        word = job.aggregator.last_word
+        assert (word.reason, word.progress.rounds_done) == ("OutputFailed", 2)
+        assert word.message == "the model could not be written to spec.output: history.jsonl: File exists"
+        in_the_way.unlink()
+        job.aggregator.start()
+
+        ends_well(job, 2)
+        assert job.slots == [1, 2]
+
     def test_no_quorum_before_the_assembly_deadline_is_a_reason_to_try_again(self, plane) -> None:
         job = plane(3, assembly_deadline_seconds=1)
         job.initialize()

@@ -35,6 +35,10 @@ class OutsideOutput(DurableError):
     """The output's path leads out of the output volume."""
 
 
+class OutputFailed(DurableError):
+    """A file of the result can't be written; the message names it and says why."""
+
+
 class Models:
     """The models in the checkpoint folder."""
 
@@ -93,9 +97,8 @@ class Output:
         self._disk = disk
 
     def write_history(self, lines: Iterable[RoundLine]) -> None:
-        """Write `history.jsonl`, one line for each round."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        replace(self._disk, self._folder / HISTORY_FILE, [line.encode() for line in lines])
+        """Write `history.jsonl`, one line for each round. Raises OutputFailed."""
+        self._write(HISTORY_FILE, [line.encode() for line in lines])
 
     def write_model(self, layout: Layout, parameters: Vector, initial: bytes) -> None:
         """Write `model.safetensors`, which `load_state_dict(strict=True)` takes without Coterie.
@@ -104,6 +107,15 @@ class Output:
             layout: of the model.
             parameters: float32[layout.size].
             initial: the initial model's safetensors file, for frozen parameters and integer buffers.
+
+        Raises:
+            OutputFailed: the volume does not take it.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        replace(self._disk, self._folder / MODEL_FILE, [publish(layout, parameters, initial)])
+        self._write(MODEL_FILE, [publish(layout, parameters, initial)])
+
+    def _write(self, name: str, parts: list[bytes]) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            replace(self._disk, self._folder / name, parts)
+        except OSError as error:
+            raise OutputFailed(f"{name}: {error.strerror or type(error).__name__}") from error

@@ -15,6 +15,7 @@ import numpy as np
 from coterie_api.names import EXIT_OK, EXIT_RETRY, EXIT_TERMINAL, PATH_CHECKPOINT, PATH_EVALUATION, PATH_OUTPUT, PATH_TLS, PORT_ROUNDS
 from coterie_api.podconfig import AggregatorRole
 from coterie_api.progress import SENTENCES, Drop, DropReason, Progress, Termination
+from coterie_api.v1alpha1.conditions import SENTENCES as REASONS
 from coterie_api.v1alpha1.conditions import Reason
 from coterie_api.v1alpha1.job import SelectBy
 from coterie_worker.aggregator.checkpoint import Checkpoint
@@ -22,7 +23,7 @@ from coterie_worker.aggregator.evaluations import Evaluation, follow
 from coterie_worker.aggregator.history import History
 from coterie_worker.aggregator.model import Initial, Model
 from coterie_worker.aggregator.perform import Files, Performer
-from coterie_worker.aggregator.publish import Models, Output
+from coterie_worker.aggregator.publish import Models, Output, OutputFailed
 from coterie_worker.aggregator.slots import SlotLog
 from coterie_worker.aggregator.status import StatusServer
 from coterie_worker.rounds import Resume, State, advance, begin, rules_of
@@ -257,7 +258,13 @@ class Aggregator:
             word = Termination(Reason.TOO_FEW_SURVIVORS.value, self._too_few(finish), progress=self.progress())
             return Ending(EXIT_TERMINAL, word)
         self._phase = PUBLISHING
-        await asyncio.to_thread(self._release, finish.version)
+        try:
+            await asyncio.to_thread(self._release, finish.version)
+        except OutputFailed as error:
+            # Worth another try: a volume can be given more room meanwhile, and all the rounds are in the checkpoint.
+            log.exception("the result can't be written")
+            word = Termination(Reason.OUTPUT_FAILED.value, f"{REASONS[Reason.OUTPUT_FAILED]}: {error}", progress=self.progress())
+            return Ending(EXIT_RETRY, word)
         self._phase = DONE
         await self._server.finish(Finished(finish.outcome.value))
         reason = Reason.STOPPED_EARLY if finish.outcome is do.Outcome.STOPPED_EARLY else Reason.ROUNDS_COMPLETED

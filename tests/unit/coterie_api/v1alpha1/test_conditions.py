@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from coterie_api.fields import parse
 from coterie_api.progress import DropReason
 from coterie_api.v1alpha1.conditions import SENTENCES, Condition, ConditionStatus, ConditionType, Reason, find_condition, set_condition
 
+REPOSITORY = Path(__file__).parents[4]
 EARLY, LATE = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 TRUE, FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 
@@ -77,6 +79,12 @@ def test_every_reason_has_one_sentence_without_a_period() -> None:
 
 def test_every_reason_is_one_camel_case_word() -> None:
     assert [reason for reason in Reason if not re.fullmatch(r"([A-Z][a-z]*)+", reason)] == []
+
+
+def test_every_reason_is_given_by_somebody() -> None:
+    sources = [path.read_text() for room in ("operator", "worker") for path in (REPOSITORY / room).rglob("*.py")]
+
+    assert [reason for reason in Reason if not any(f"Reason.{reason.name}" in source for source in sources)] == []
 
 
 def test_the_faults_of_fields_are_reasons() -> None:

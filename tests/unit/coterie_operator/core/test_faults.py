@@ -585,3 +585,15 @@ async def test_a_finalizer_taken_away_by_hand_comes_back_before_anything_else() 
 
     assert isinstance(plan.actions[0], AddFinalizer)
     assert _creations(plan) == []
+
+
+async def test_an_output_that_can_not_be_written_is_tried_again_and_then_the_reason() -> None:
+    world = await (await World().start()).until_running()
+    told = "the model could not be written to spec.output: model.safetensors: No space left on device"
+    world.scripts["aggregator"] = Script("Failed", exit_code=70, word=word("OutputFailed", told))
+
+    await world.settle()
+
+    failed = await world.condition(ConditionType.FAILED)
+    assert (failed.status, failed.reason, failed.message) == (ConditionStatus.TRUE, "OutputFailed", told)
+    assert (await world.job()).status.attempts.aggregator > 0

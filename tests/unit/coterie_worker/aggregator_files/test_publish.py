@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pytest
 from tests.unit.coterie_worker.aggregator_files.crash_disk import CrashDisk, Loss, crashes
 
 from coterie_api.history import RoundLine
-from coterie_worker.aggregator.publish import ModelMissing, Models, Output, OutsideOutput, capacity
+from coterie_worker.aggregator.publish import ModelMissing, Models, Output, OutputFailed, OutsideOutput, capacity
+from coterie_worker.durable import SystemDisk
 from coterie_worker.layout import Entry, Kind, Layout, Mismatch
 from coterie_worker.layout.tensorfile import read
 
@@ -130,6 +134,30 @@ def test_parameters_of_another_length_leave_the_old_result_whole(tmp_path):
 
     with pytest.raises(Mismatch):
         output.write_model(LAYOUT, PARAMETERS[:2], initial())
+
+    assert before == (tmp_path / "model.safetensors").read_bytes()
+
+
+def test_a_result_that_the_volume_does_not_take_names_file_and_cause_and_no_path(tmp_path):
+    (tmp_path / "out").write_text("a file in the folder's place")
+    output = Output(tmp_path, "out")
+
+    with pytest.raises(OutputFailed, match=r"^model\.safetensors: File exists$"):
+        output.write_model(LAYOUT, PARAMETERS, initial())
+    with pytest.raises(OutputFailed, match=r"^history\.jsonl: File exists$"):
+        output.write_history([])
+
+
+def test_a_full_volume_leaves_the_old_result_whole(tmp_path):
+    class Full(SystemDisk):
+        def write(self, path, parts):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    Output(tmp_path, "").write_model(LAYOUT, PARAMETERS, initial())
+    before = (tmp_path / "model.safetensors").read_bytes()
+
+    with pytest.raises(OutputFailed, match=r"^model\.safetensors: No space left on device$"):
+        Output(tmp_path, "", Full()).write_model(LAYOUT, PARAMETERS * 2, initial())
 
     assert before == (tmp_path / "model.safetensors").read_bytes()
 
