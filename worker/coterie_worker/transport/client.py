@@ -18,9 +18,9 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from coterie_api.wire.v1 import rounds_pb2 as pb
-from coterie_api.wire.v1 import rounds_pb2_grpc as stubs
 from coterie_worker.transport import resolve, tls
 from coterie_worker.transport.auth import INSTANCE_BYTES, VERSION, Claim, prove
+from coterie_worker.transport.codec import METHOD, SERVICE, from_bytes, to_bytes
 from coterie_worker.transport.link import END_OF_STREAM, Receiver, Sender
 from coterie_worker.transport.messages import Finished, FrameRefused, Message, Reset, TransportError
 
@@ -133,7 +133,7 @@ class Connection:
         target = f"ipv6:[{address}]:{self._peer.port}" if ":" in address else f"ipv4:{address}:{self._peer.port}"
         credentials = grpc.ssl_channel_credentials(root_certificates=pinned.pem)
         async with grpc.aio.secure_channel(target, credentials, options=channel_options(self._limits, self._peer.name)) as channel:
-            call = stubs.RoundsStub(channel).Attend()  # type: ignore[no-untyped-call]
+            call = attend(channel)
             async with asyncio.timeout(self._limits.handshake_seconds):
                 await self._handshake(call, pinned.hash)
             self._backoff.reset()
@@ -220,6 +220,12 @@ def drained(queue: asyncio.Queue[Incoming]) -> asyncio.Queue[Incoming]:
     while not queue.empty():
         queue.get_nowait()
     return queue
+
+
+def attend(channel: grpc.aio.Channel) -> Any:
+    """Open a stream, with our own serializers."""
+    method: Any = channel.stream_stream(f"/{SERVICE}/{METHOD}", request_serializer=to_bytes, response_deserializer=from_bytes)
+    return method()
 
 
 async def expect(call: Any, body: str) -> Any:

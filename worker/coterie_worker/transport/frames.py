@@ -8,6 +8,7 @@ import numpy as np
 
 from coterie_api.progress import DropReason
 from coterie_api.wire.v1 import rounds_pb2 as pb
+from coterie_worker.transport.codec import ChunkFrame
 from coterie_worker.transport.messages import Control, Dropped, Finished, FrameRefused, Message, Vector, VectorKind, Words
 
 if TYPE_CHECKING:
@@ -84,11 +85,11 @@ def begin(vector: Vector) -> pb.Frame:
     return pb.Frame(vector_begin=pb.VectorBegin(kind=vector.kind.value, tag=vector.tag, length_bytes=vector.words.nbytes))  # type: ignore[arg-type]
 
 
-def chunks(words: Words, chunk_bytes: int) -> Iterator[pb.Frame]:
-    """The vector's bytes in order, a copy of at most one chunk at a time."""
+def chunks(words: Words, chunk_bytes: int) -> Iterator[ChunkFrame]:
+    """The vector's bytes in order, not copied."""
     view = as_bytes(words)
     for start in range(0, len(view), chunk_bytes):
-        yield pb.Frame(chunk=pb.Chunk(data=bytes(view[start : start + chunk_bytes])))
+        yield ChunkFrame(view[start : start + chunk_bytes])
 
 
 def end(vector: Vector) -> pb.Frame:

@@ -22,6 +22,7 @@ from coterie_worker.transport.messages import FrameRefused, Message, TransportEr
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from coterie_worker.transport.codec import Outgoing
     from coterie_worker.transport.gate import UploadGate
     from coterie_worker.transport.limits import Limits
 
@@ -98,7 +99,7 @@ class Sender:
         """Wait until everything has been written."""
         await self._idle.wait()
 
-    async def frames(self) -> AsyncIterator[pb.Frame]:
+    async def frames(self) -> AsyncIterator[Outgoing]:
         """What to write to the stream, for ever."""
         while True:
             self._wake.clear()
@@ -111,7 +112,7 @@ class Sender:
                 self._idle.set()
                 await self._wake.wait()
 
-    async def _message(self, message: Message) -> AsyncIterator[pb.Frame]:
+    async def _message(self, message: Message) -> AsyncIterator[Outgoing]:
         sequence = self._begun = self._sent + 1
         if not isinstance(message, Vector):
             self._sent = sequence  # before the frame leaves: the answer may be faster than our next step
@@ -126,7 +127,7 @@ class Sender:
         self._sent = sequence
         yield self._stamp(frames.end(message), sequence)
 
-    def _stamp(self, frame: pb.Frame, sequence: int = 0) -> pb.Frame:
+    def _stamp(self, frame: Outgoing, sequence: int = 0) -> Outgoing:
         frame.ack = self._received()
         frame.sequence = sequence
         return frame

@@ -17,9 +17,9 @@ import grpc
 
 from coterie_api.progress import DropReason
 from coterie_api.wire.v1 import rounds_pb2 as pb
-from coterie_api.wire.v1 import rounds_pb2_grpc as stubs
 from coterie_worker.transport import tls13
 from coterie_worker.transport.auth import NONCE_BYTES, SESSION_BYTES, VERSION, Admission, Claim, NotAuthenticated
+from coterie_worker.transport.codec import METHOD, SERVICE, Outgoing, from_bytes, to_bytes
 from coterie_worker.transport.gate import UploadGate
 from coterie_worker.transport.limits import MIB
 from coterie_worker.transport.link import END_OF_STREAM, LinkFull, Receiver, Sender
@@ -71,7 +71,7 @@ class Session:
     farewell: asyncio.TimerHandle | None = field(default=None, repr=False)
 
 
-class RoundsServer(stubs.RoundsServicer):
+class RoundsServer:
     """Serves the clients of one job. `event` tells who joined, left, and what they sent."""
 
     def __init__(self, certificate: ServerCertificate, admission: Admission, greeting: Greeting, limits: Limits) -> None:
@@ -93,7 +93,8 @@ class RoundsServer(stubs.RoundsServicer):
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=STREAMS_PER_CLIENT * self._limits.clients + 16, options=server_options(self._limits)
         )
-        stubs.add_RoundsServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
+        attend = grpc.stream_stream_rpc_method_handler(self._attend, request_deserializer=self._parse, response_serializer=self._serialize)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: attend}),))
         credentials = grpc.ssl_server_credentials([(self._certificate.key_pem, self._certificate.chain_pem)])
         bound = self._server.add_secure_port(f"{host}:{port}", credentials)
         await self._server.start()
@@ -147,7 +148,7 @@ class RoundsServer(stubs.RoundsServicer):
         if self._server is not None:
             await self._server.stop(grace=0.2)
 
-    async def Attend(self, request_iterator: Any, context: Any) -> None:  # noqa: ARG002, N802 - the generated name
+    async def _attend(self, _requests: Any, context: Any) -> None:
         """One stream of one client, from Hello to its end."""
         try:
             async with asyncio.timeout(self._limits.handshake_seconds):
@@ -236,7 +237,6 @@ class RoundsServer(stubs.RoundsServicer):
                 raise FrameRefused("a vector stopped arriving") from None
             if frame is END_OF_STREAM:
                 return
-            self.traffic.received += frame.ByteSize()
             session.sender.acknowledge(frame.ack)
             await self._take(session, frame)
 
@@ -249,13 +249,21 @@ class RoundsServer(stubs.RoundsServicer):
         else:
             self._events.put_nowait(Received(session.claim.index, from_client(message)))
 
+    def _parse(self, data: bytes) -> pb.Frame:
+        self.traffic.received += len(data)
+        return from_bytes(data)
+
+    def _serialize(self, frame: Outgoing) -> bytes:
+        data = to_bytes(frame)
+        self.traffic.sent += len(data)
+        return data
+
     async def _write(self, session: Session, context: Any) -> None:
         welcome = pb.Welcome(session=session.identifier, received=session.receiver.received, initial_hash=self._greeting.hash)
         await context.write(pb.Frame(welcome=welcome))
         async with aclosing(session.sender.frames()) as frames:  # type: ignore[type-var]
             async for frame in frames:
                 await context.write(frame)
-                self.traffic.sent += frame.ByteSize()
 
     def _await_return(self, session: Session) -> None:
         """The stream broke: the session ends unless it comes back within the grace."""

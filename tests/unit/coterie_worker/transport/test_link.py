@@ -11,6 +11,7 @@ import pytest
 
 from coterie_api.progress import DropReason
 from coterie_api.wire.v1 import rounds_pb2 as pb
+from coterie_worker.transport.codec import from_bytes, to_bytes
 from coterie_worker.transport.gate import UploadGate
 from coterie_worker.transport.limits import Limits
 from coterie_worker.transport.link import LinkFull, Receiver, Sender
@@ -47,7 +48,7 @@ async def pump(source: Side, target: Side, most: int | None = None) -> None:
         while most is None or carried < most:
             async with asyncio.timeout(0.05):
                 frame = await anext(frames)
-            await target.hear(pb.Frame.FromString(frame.SerializeToString()))
+            await target.hear(from_bytes(to_bytes(frame)))
             carried += 1
     except TimeoutError:
         pass
