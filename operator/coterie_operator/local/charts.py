@@ -12,6 +12,7 @@ WIDTH: Final = 400
 HEIGHT: Final = 210
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 14, 34
 TICKS: Final = 4
+SMALLEST: Final = 1e-300  # a range below this has no step that a float can hold
 DOTS: Final = 60  # more points than this are drawn as a line alone
 
 Point = tuple[float, float | None]  # round, value
@@ -68,8 +69,8 @@ def svg(chart: Chart) -> str:
 
 def ticks(low: float, high: float) -> list[float]:
     """Return about TICKS + 1 round numbers, the first at most `low` and the last at least `high`."""
-    if high <= low:
-        high = low + (abs(low) or 1.0)
+    if high - low < SMALLEST:
+        high = low + (abs(low) if abs(low) > SMALLEST else 1.0)
     raw = (high - low) / TICKS
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= raw * 0.999)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coterie_api.history import RoundLine
@@ -159,6 +159,9 @@ def test_totals_of_a_run_without_rounds_are_empty() -> None:
 
 
 @given(st.floats(-1e12, 1e12), st.floats(-1e12, 1e12))
+@example(0.0, 5e-324)
+@example(5e-324, 1.5e-323)
+@example(0.0, 0.0)
 def test_ticks_are_few_even_steps_around_the_values(one: float, two: float) -> None:
     low, high = sorted((one, two))
     found = ticks(low, high)
