@@ -6,12 +6,14 @@ contract suite. Objects are JSON as the API server sends it; they are parsed int
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from coterie_api.names import GROUP, VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
 
 Object = dict[str, Any]
 NO_LABELS: Final[Mapping[str, str]] = {}
