@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from coterie_api.wire.v1 import rounds_pb2 as pb
 from coterie_worker.transport import resolve, tls
 from coterie_worker.transport.auth import INSTANCE_BYTES, VERSION, Claim, prove
-from coterie_worker.transport.codec import METHOD, SERVICE, from_bytes, to_bytes
+from coterie_worker.transport.codec import METHOD, SERVICE, body_of, from_bytes, to_bytes
 from coterie_worker.transport.link import END_OF_STREAM, Receiver, Sender
 from coterie_worker.transport.messages import Finished, FrameRefused, Message, Reset, TransportError
 
@@ -193,7 +193,7 @@ class Connection:
             if frame is END_OF_STREAM:
                 raise TransportError(f"the stream ended: {(await call.code()).name} {await call.details()}")
             self._sender.acknowledge(frame.ack)
-            body = frame.WhichOneof("body")
+            body = body_of(frame)
             if body == "grant":
                 self._sender.grant(frame.grant.is_accepted)
             elif body is not None and (message := await self._receiver.take(frame, self._sender)) is not None:
@@ -233,7 +233,7 @@ async def expect(call: Any, body: str) -> Any:
     frame = await call.read()
     if frame is END_OF_STREAM:
         raise TransportError(f"the aggregator refused the stream: {(await call.code()).name} {await call.details()}")
-    if frame.WhichOneof("body") != body:
+    if body_of(frame) != body:
         raise FrameRefused(f"a stream opens with {body} here")
     return getattr(frame, body)
 

@@ -17,12 +17,13 @@ import numpy as np
 
 from coterie_api.wire.v1 import rounds_pb2 as pb
 from coterie_worker.transport import frames
+from coterie_worker.transport.codec import ChunkFrame, body_of
 from coterie_worker.transport.messages import FrameRefused, Message, TransportError, Vector, VectorKind, Words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from coterie_worker.transport.codec import Outgoing
+    from coterie_worker.transport.codec import AnyFrame
     from coterie_worker.transport.gate import UploadGate
     from coterie_worker.transport.limits import Limits
 
@@ -99,7 +100,7 @@ class Sender:
         """Wait until everything has been written."""
         await self._idle.wait()
 
-    async def frames(self) -> AsyncIterator[Outgoing]:
+    async def frames(self) -> AsyncIterator[AnyFrame]:
         """What to write to the stream, for ever."""
         while True:
             self._wake.clear()
@@ -112,7 +113,7 @@ class Sender:
                 self._idle.set()
                 await self._wake.wait()
 
-    async def _message(self, message: Message) -> AsyncIterator[Outgoing]:
+    async def _message(self, message: Message) -> AsyncIterator[AnyFrame]:
         sequence = self._begun = self._sent + 1
         if not isinstance(message, Vector):
             self._sent = sequence  # before the frame leaves: the answer may be faster than our next step
@@ -127,7 +128,7 @@ class Sender:
         self._sent = sequence
         yield self._stamp(frames.end(message), sequence)
 
-    def _stamp(self, frame: Outgoing, sequence: int = 0) -> Outgoing:
+    def _stamp(self, frame: AnyFrame, sequence: int = 0) -> AnyFrame:
         frame.ack = self._received()
         frame.sequence = sequence
         return frame
@@ -142,7 +143,7 @@ class Partial:
     words: Words
     filled: int = 0
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: memoryview) -> None:
         view = self.words.view(np.uint8)
         if not data or self.filled + len(data) > view.size:
             raise FrameRefused(f"a chunk of {len(data)} bytes does not fit at {self.filled} of {view.size}")
@@ -164,21 +165,27 @@ class Receiver:
     def is_inside_vector(self) -> bool:
         return self._partial is not None
 
-    async def take(self, frame: pb.Frame, sender: Sender) -> Message | None:
+    async def take(self, frame: AnyFrame, sender: Sender) -> Message | None:
         """The message that this frame completes, if it does; raises FrameRefused."""
-        body = frame.WhichOneof("body")
-        if body not in self._accepts:
+        body = body_of(frame)
+        if body is None or body not in self._accepts:
             raise FrameRefused(f"a frame of kind {body} is not allowed here")
         if frame.sequence != self.received + 1:
             raise FrameRefused(f"message {frame.sequence} came, {self.received + 1} was next")
         if (body in ("chunk", "vector_end")) != self.is_inside_vector:
             raise FrameRefused(f"a frame of kind {body} came {'inside' if self.is_inside_vector else 'outside'} a vector")
+        if isinstance(frame, ChunkFrame):
+            self._chunk(frame.data)
+            return None
+        return await self._take(frame, body, sender)
+
+    async def _take(self, frame: pb.Frame, body: str, sender: Sender) -> Message | None:
         match body:
             case "vector_begin":
                 await self._begin(frame.vector_begin, sender)
                 return None
             case "chunk":
-                self._chunk(frame.chunk.data)
+                self._chunk(memoryview(frame.chunk.data))
                 return None
             case "vector_end":
                 return self._end(frame.vector_end.signature, sender)
@@ -218,7 +225,7 @@ class Receiver:
                 return
         self._partial = Partial(kind, opening.tag, np.empty(opening.length_bytes // dtype.itemsize, dtype))
 
-    def _chunk(self, data: bytes) -> None:
+    def _chunk(self, data: memoryview) -> None:
         partial = self._require_partial()
         if len(data) > self._limits.chunk_bytes:
             raise FrameRefused(f"a chunk has {len(data)} bytes, at most {self._limits.chunk_bytes} are allowed")

@@ -19,7 +19,7 @@ from coterie_api.progress import DropReason
 from coterie_api.wire.v1 import rounds_pb2 as pb
 from coterie_worker.transport import tls13
 from coterie_worker.transport.auth import NONCE_BYTES, SESSION_BYTES, VERSION, Admission, Claim, NotAuthenticated
-from coterie_worker.transport.codec import METHOD, SERVICE, Outgoing, from_bytes, to_bytes
+from coterie_worker.transport.codec import METHOD, SERVICE, AnyFrame, body_of, from_bytes, to_bytes
 from coterie_worker.transport.gate import UploadGate
 from coterie_worker.transport.limits import MIB
 from coterie_worker.transport.link import END_OF_STREAM, LinkFull, Receiver, Sender
@@ -175,7 +175,7 @@ class RoundsServer:
 
     async def _expect(self, context: Any, body: str) -> Any:
         frame = await context.read()
-        if frame is END_OF_STREAM or frame.WhichOneof("body") != body:
+        if frame is END_OF_STREAM or body_of(frame) != body:
             raise FrameRefused(f"a stream opens with {body} here")
         return getattr(frame, body)
 
@@ -240,20 +240,20 @@ class RoundsServer:
             session.sender.acknowledge(frame.ack)
             await self._take(session, frame)
 
-    async def _take(self, session: Session, frame: pb.Frame) -> None:
+    async def _take(self, session: Session, frame: AnyFrame) -> None:
         """Pass a message on. A function of its own: nothing here may hold an upload while the next frame is awaited."""
-        has_body = frame.WhichOneof("body") is not None
+        has_body = body_of(frame) is not None
         message = await session.receiver.take(frame, session.sender) if has_body else None
         if message is None:
             session.backlog.release()
         else:
             self._events.put_nowait(Received(session.claim.index, from_client(message)))
 
-    def _parse(self, data: bytes) -> pb.Frame:
+    def _parse(self, data: bytes) -> AnyFrame:
         self.traffic.received += len(data)
         return from_bytes(data)
 
-    def _serialize(self, frame: Outgoing) -> bytes:
+    def _serialize(self, frame: AnyFrame) -> bytes:
         data = to_bytes(frame)
         self.traffic.sent += len(data)
         return data
