@@ -42,6 +42,10 @@ def test_digits_from_apply_to_delete(plane: ControlPlane, operator: Replica, dig
     assert status["survivors"] >= 4
     assert {each["type"]: each["status"] for each in status["conditions"]}["Failed"] == "False"
     assert "Type:                  Succeeded" in described
+    for tenant in TENANTS:
+        wait_until(
+            lambda at=tenant: plane.kubectl("get", "fds", "-n", at).splitlines()[1].split()[1:3] == ["True", "0"], "its owner reads that"
+        )
 
     plane.kubectl("delete", "fjob", "digits", "-n", JOBS, "--timeout=60s")
     wait_until(lambda: inventory(plane) == before | of_people(), "nothing is left but what people brought", every_seconds=1)
