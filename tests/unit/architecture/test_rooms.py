@@ -40,6 +40,8 @@ def test_the_aggregator_runs_without_torch() -> None:
 
 
 def test_no_module_outgrows_its_reader() -> None:
-    too_long = {str(path.relative_to(ROOT)): count for path in python_modules() if (count := len(path.read_text().splitlines())) > MAX_LINES}
+    too_long = {
+        str(path.relative_to(ROOT)): count for path in python_modules() if (count := len(path.read_text().splitlines())) > MAX_LINES
+    }
 
     assert too_long == {}
