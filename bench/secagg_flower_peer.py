@@ -78,7 +78,7 @@ def client(states, keys):
 
 def unmask(keys, shares, dead):
     """What SecAggPlusWorkflow.unmask_stage does once the shares are there."""
-    masked = [np.zeros((), np.int64), np.zeros(VALUES, np.int64)]
+    masked = [np.ones(1, np.int64), np.zeros(VALUES, np.int64)]
     for nid, owned in shares.items():
         secret = combine_shares(owned)
         if nid not in dead:

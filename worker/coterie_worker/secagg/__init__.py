@@ -1,6 +1,6 @@
 """Secure aggregation, sans-I/O: the aggregator learns the sum of the clients' vectors and nothing else about them.
 
-Epoch-provisioned SecAgg+ on the complete graph (docs/secure-aggregation.md). No clock, no randomness, no network: control
+Epoch-provisioned SecAgg+ on the complete graph, above 200 clients on a Harary graph (docs/secure-aggregation.md). No clock, no randomness, no network: control
 messages are opaque bytes, deadlines are calls of `close`, entropy is an argument. Clients are roster positions.
 
 How an aggregator's shell drives it (`ServerEpoch`; `PlainServer` the same):
@@ -32,12 +32,17 @@ How a client's shell drives it (`ClientEpoch`; `PlainClient` the same):
     for each control message:
         if starts_epoch(payload):                         # keys live in memory for one epoch: always a new object
             client = ClientEpoch(parameters, index, identity, policy, system_entropy, last_slot=record.last_slot)
+            client.memory = memory                        # one ClientMemory for all epochs of the process
         for reply in client.receive(payload): send(reply) # PeerProtocolError: refused; log it, tell the aggregator, go on
         when client.header is a new one and client.is_participant:
             client.check_model(sha256(loaded parameters)); train; vector = encoding.encode(update, factor, system_entropy)
             record.use(job_uid, client.header.slot)       # durable before the first byte that depends on data
             vector, signature = await to_thread(client.mask, vector)   # once per slot; no receive() meanwhile
             upload(vector, signature)
+
+A vector too large for memory: `client.mask_parts(encoding.parts(update, 1, system_entropy))` yields it masked, part by part; its
+`signature` is there after the last. With a Harary graph nearly everyone has to be asked in each slot: `start_slot` and `close` raise
+TooFewSurvivors where a participant would be left with too few neighbors.
 
 A header of a later slot may arrive while training: then `check_model` has to be called again, and `mask` refuses until it
 is, so an update can't go out under another slot's header.
