@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from coterie_operator.core.actions import Plan
 
 CHILD_KINDS = (BATCH_JOB, POD, CONFIG_MAP, NETWORK_POLICY, SERVICE, CLAIM, SECRET)
+STANDING = (BATCH_JOB, CLAIM, CONFIG_MAP, NETWORK_POLICY, SERVICE)  # what a running job has all the time
 AUTHORITY = Authority.create(builders.START)
 ALONE = Progress(rounds=10, phase="Assembling", connected=1)
 RUNNING = Progress(rounds_done=3, rounds=10, phase="Training", connected=5, cohort=5, survivors=5, slot=4, accuracy=0.9, loss=0.3)
