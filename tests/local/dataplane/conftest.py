@@ -1,10 +1,11 @@
-"""Each test's job in processes of its own, gone when the test ends."""
+"""Each test's job, in processes of its own or as a world on loopback, gone when the test ends."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.local.dataplane.loopback import World
 from tests.local.dataplane.nursery import Nursery
 from tests.local.dataplane.pods import DataPlane
 
@@ -35,3 +36,9 @@ def plane(tmp_path: Path, nursery: Nursery) -> Iterator[Callable[..., DataPlane]
     yield make
     for each in made:
         each.stop()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A job of four tenants, for a server and connections in the test's own process."""
+    return World(tmp_path, clients=4)

@@ -19,6 +19,7 @@ from coterie_worker.transport import (
     Greeting,
     Limits,
     Peer,
+    Reset,
     RoundsServer,
     ServerCertificate,
     VectorKind,
@@ -30,6 +31,7 @@ NAME = "digits-aggregator.research.svc"
 SPEC_HASH = hashlib.sha256(b"job.json").digest()
 SERVER_BYTES = {VectorKind.MASKED: 1 << 26}
 CLIENT_BYTES = {VectorKind.LAYOUT: 1 << 20, VectorKind.INITIAL: 1 << 26, VectorKind.PARAMETERS: 1 << 26}
+SOON = 10.0  # seconds
 GREETING = Greeting.of(lambda: (np.frombuffer(b"{}", np.uint8), np.arange(100, dtype=np.uint8)))
 
 
@@ -80,3 +82,15 @@ async def dialed(connection: Connection):
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def soon(awaitable):
+    async with asyncio.timeout(SOON):
+        return await awaitable
+
+
+async def greeted(connection: Connection) -> None:
+    """Read what every new session begins with."""
+    assert isinstance(await soon(connection.receive()), Reset)
+    for kind in (VectorKind.LAYOUT, VectorKind.INITIAL):
+        assert (await soon(connection.receive())).kind is kind
