@@ -1,7 +1,8 @@
 """Secure aggregation, sans-I/O: the aggregator learns the sum of the clients' vectors and nothing else about them.
 
-Epoch-provisioned SecAgg+ on the complete graph, above 200 clients on a Harary graph (docs/secure-aggregation.md). No clock, no randomness, no network: control
-messages are opaque bytes, deadlines are calls of `close`, entropy is an argument. Clients are roster positions.
+Epoch-provisioned SecAgg+ on the complete graph, above 200 clients on a Harary graph (docs/secure-aggregation.md). No clock, no
+randomness, no network: control messages are opaque bytes, deadlines are calls of `close`, entropy is an argument. Clients are
+roster positions.
 
 How an aggregator's shell drives it (`ServerEpoch`; `PlainServer` the same):
 

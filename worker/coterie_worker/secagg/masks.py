@@ -31,6 +31,7 @@ Run = Callable[[Callable[[Any], None], Iterable[Any]], Iterable[None]]  # `map`,
 
 CHUNK: Final = 32 * 1024  # elements; 128 KiB of keystream and 128 KiB of accumulator fit a core's second-level cache
 WORD_BYTES: Final = 4
+PIECES: Final = 4  # per thread, so that one that is held up leaves work to the others
 _BLOCK_WORDS: Final = 4  # AES blocks are 16 bytes
 _ZEROS: Final = bytes(CHUNK * WORD_BYTES)  # CTR adds its keystream to the input by XOR
 
@@ -56,7 +57,8 @@ class Masks:
 
     def apply(self, part: Words, start: int, *, run: Run = map, shards: int = 1) -> None:
         """Mask the words from `start` (a multiple of 4) on, in place."""
-        step = -(-len(part) // max(1, shards))
+        pieces = shards * PIECES if shards > 1 else 1
+        step = -(-len(part) // pieces)
         step = max(CHUNK, -(-step // CHUNK) * CHUNK)
 
         def mask_shard(low: int) -> None:

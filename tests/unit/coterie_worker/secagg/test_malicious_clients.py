@@ -280,11 +280,11 @@ class Liar(ClientEpoch):
     spoils: frozenset[int] = frozenset()
 
     def _share(self, adverts: Any, graph: Any) -> tuple[Message, ...]:
-        before, dealing.split = dealing.split, self.splits
+        before, dealing.split_many = dealing.split_many, lambda secrets, *rest: [self.splits(secret, *rest) for secret in secrets]
         try:
             (honest,) = super()._share(adverts, graph)
         finally:
-            dealing.split = before
+            dealing.split_many = before
         assert isinstance(honest, Dealing)
         sealed = tuple((h, bytes(len(box)) if h in self.spoils else box, row) for h, box, row in honest.sealed)
         return (Dealing(honest.sid, sealed, self._identity.sign(dealing.dealing_context(honest.sid, self.index, sealed))),)
