@@ -19,7 +19,7 @@ def python_modules() -> list[Path]:
 
 def test_the_operator_folder_never_shadows_the_standard_library() -> None:
     assert not (ROOT / "operator" / "__init__.py").exists()
-    assert not [path for path in (ROOT / "tests").rglob("operator/__init__.py")]
+    assert not list((ROOT / "tests").rglob("operator/__init__.py"))
 
 
 @pytest.mark.parametrize("module", ["coterie_operator.cli", "coterie_api.podconfig"])
