@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.coterie-installed
 
-.PHONY: demo test test-unit test-local test-controlplane test-slow fuzz check format crds proto bench bench-secagg clean
+.PHONY: dashboards demo test test-unit test-local test-controlplane test-slow fuzz check format crds proto bench bench-secagg clean
 
 demo: $(STAMP) ## train the digits example in five processes under secure aggregation
 	$(BIN)/coterie run examples/digits --output out/digits --overwrite
@@ -42,6 +42,9 @@ format: $(STAMP)
 
 crds: $(STAMP) ## write crds/*.yaml and the chart's copies from the types
 	$(BIN)/python -m coterie_api.v1alpha1.crds crds charts/coterie/files/crds
+
+dashboards: $(STAMP) ## write the reference of metrics, the rules and the dashboards
+	$(BIN)/python -m monitoring
 
 proto: $(STAMP) ## regenerate the wire format
 	$(BIN)/python -m grpc_tools.protoc -I api --python_out=api --pyi_out=api --grpc_python_out=api api/coterie_api/wire/v1/*.proto

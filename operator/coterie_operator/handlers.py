@@ -236,6 +236,7 @@ class _Replica:
         probe = HttpsProbe(identity, settings.probe_timeout_seconds)
         guarded = GuardedCluster(cluster, elector)
         controller = Controller(guarded, probe, settings, authority, is_leader=lambda: elector.seconds_left() > 0)
+        cluster.metrics.register(controller.metrics.registry)
         replica = cls(settings, elector, controller, ends)
         for job in await _insist(lambda: cluster.list(FEDERATED_JOB)):
             controller.enqueue(replica._index.put(job))

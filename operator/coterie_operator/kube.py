@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import random
+import time
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -39,9 +40,10 @@ from coterie_operator.cluster import (
     Object,
     Unavailable,
 )
+from coterie_operator.metrics import RequestMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
     from pathlib import Path
 
 _LOG: Final = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ _SILENCE_SECONDS: Final = 75  # bookmarks come every minute: longer silence is a
 _BACKOFF_SECONDS: Final = (0.2, 15.0)  # first and longest pause before reconnecting
 _JSON: Final = "application/json"
 _MERGE_PATCH: Final = "application/merge-patch+json"
+_VERBS: Final = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 _Objects = list[Object]  # within the class, `list` is its own method
 
 
@@ -80,6 +83,7 @@ class KubeCluster:
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api
+        self.metrics = RequestMetrics()
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None = None) -> Self:
@@ -213,11 +217,20 @@ class KubeCluster:
             prepared = await self._api.param_serialize(
                 method, path, query_params=parameters, header_params=headers, body=body, auth_settings=["BearerToken"]
             )
-            answer = await self._api.call_api(*prepared, _request_timeout=timeout)
+            answer = await self._measured(_verb(method, query), self._api.call_api(*prepared, _request_timeout=timeout))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
         response: aiohttp.ClientResponse = answer.response
         return response
+
+    async def _measured(self, verb: str, call: Awaitable[Any]) -> Any:
+        started, code = time.monotonic(), None
+        try:
+            answer = await call
+            code = answer.response.status
+        finally:
+            self.metrics.answered(verb, code, time.monotonic() - started)
+        return answer
 
 
 _CHANGES: Final = frozenset({Change.ADDED.value, Change.MODIFIED.value, Change.DELETED.value})  # not BOOKMARK
@@ -285,6 +298,12 @@ def _path(kind: Kind, namespace: str | None, name: str = "") -> str:
     if name:
         parts.append(name)
     return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _verb(method: str, query: Mapping[str, str]) -> str:
+    if method != "GET":
+        return _VERBS[method]
+    return "watch" if "watch" in query else "list" if "labelSelector" in query else "get"
 
 
 def _selector(labels: Mapping[str, str]) -> str:

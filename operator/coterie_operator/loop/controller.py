@@ -7,6 +7,7 @@ nothing depends on having heard of all changes, since every job and data set is 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from coterie_operator.core.reconcile import reconcile
 from coterie_operator.core.rules.ttl import is_finished
 from coterie_operator.loop.datasets import DatasetKeeper
 from coterie_operator.loop.queue import Backoff, Key, WorkQueue
-from coterie_operator.loop.watchers import Watchers
+from coterie_operator.loop.watchers import WATCHED, Watchers
 from coterie_operator.manifests.naming import DatasetKey, child_name, service_dns
 from coterie_operator.metrics import OperatorMetrics
 from coterie_operator.observe import Gathering, observe, read_job, referenced
@@ -72,9 +73,20 @@ class Controller:
         self._queue = WorkQueue(time.monotonic, backoff)
         self._watchers = Watchers(cluster, self.enqueue, backoff)
         self._group: asyncio.TaskGroup | None = None
+        self._measure()
         self._references: dict[Key, frozenset[DatasetKey]] = {}
         self._namespaces: dict[Key, frozenset[str]] = {}
         self._troubles: dict[Key, tuple[Trouble, ...]] = {}
+
+    def _measure(self) -> None:
+        """Let what is true at a moment be asked for at each scrape."""
+        self.metrics.is_leader.set_function(lambda: float(self._is_leader()))
+        self.metrics.queue_depth.set_function(lambda: len(self._queue.overdue()))
+        self.metrics.queue_age.set_function(lambda: max(self._queue.overdue(), default=0.0))
+        for kind in WATCHED:
+            for synced in (True, False):
+                count = functools.partial(self._watchers.count, kind, synced=synced)
+                self.metrics.watches.labels(kind.kind, str(synced).lower()).set_function(count)
 
     def enqueue(self, key: Key) -> None:
         """Ask for a pass over a job: something about it may have changed."""
@@ -153,7 +165,7 @@ class Controller:
         self._namespaces[key] = frozenset(seen.namespaces)
         status = plan.status or job.status
         self._datasets.saw(key, status)
-        self.metrics.saw(key, status.state.value)
+        self.metrics.saw(key, status, job.spec, seen.now)
         if is_finished(status):
             self._probe.forget(service_dns(child_name(job.key, Role.AGGREGATOR), job.key.namespace))
         if self._group is not None:
@@ -184,14 +196,11 @@ class Controller:
                 await self._pass(key)
             finally:
                 self._queue.done(key)
-                self.metrics.queue_depth.set(len(self._queue))
 
     async def _lead(self) -> None:
         """Wait until this replica leads."""
-        while not self._is_leader():
-            self.metrics.is_leader.set(0)
+        while not self._is_leader():  # noqa: ASYNC110 - the event is in another process
             await asyncio.sleep(STANDBY_SECONDS)
-        self.metrics.is_leader.set(1)
 
     async def _pass(self, key: Key) -> None:
         with self.metrics.reconcile_seconds.time():

@@ -49,6 +49,11 @@ class WorkQueue:
     def __len__(self) -> int:
         return sum(1 for key in self._due if key not in self._working)
 
+    def overdue(self) -> list[float]:
+        """Return for how long each key has waited that is due and not being worked on, in seconds."""
+        now = self._clock()
+        return [now - due for key, due in list(self._due.items()) if due <= now and key not in self._working]
+
     def add(self, key: Key, after: float = 0.0) -> None:
         """Ask for a pass over `key` in `after` seconds, or sooner if that was asked before."""
         due = self._clock() + max(after, 0.0)

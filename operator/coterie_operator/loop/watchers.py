@@ -39,11 +39,16 @@ class Watchers:
         self._backoff = backoff
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self.denied: set[str] = set()
+        self._synced: set[tuple[str, str]] = set()
 
     @property
     def namespaces(self) -> tuple[str, ...]:
         """Where children are watched."""
         return tuple(sorted({namespace for namespace, _ in self._tasks}))
+
+    def count(self, kind: Kind, *, synced: bool) -> int:
+        """Return how many watches of a kind there are that have seen all there is, or haven't yet."""
+        return sum(1 for place in list(self._tasks) if place[1] == kind.kind and (place in self._synced) is synced)
 
     def want(self, namespaces: Iterable[str], group: asyncio.TaskGroup) -> None:
         """Watch these namespaces too."""
@@ -58,6 +63,7 @@ class Watchers:
         """Stop watching all but these namespaces."""
         for place in [place for place in self._tasks if place[0] not in namespaces]:
             self._tasks.pop(place).cancel()
+            self._synced.discard(place)
             self.denied.discard(place[0])
 
     async def watch(self, kind: Kind, namespace: str) -> None:
@@ -68,12 +74,15 @@ class Watchers:
                 async for notice in self._cluster.watch(kind, namespace, LABELS):
                     failures = 0
                     self.denied.discard(namespace)
-                    if notice.change is not Change.SYNCED and (key := parent(notice.obj)) is not None:
+                    if notice.change is Change.SYNCED:
+                        self._synced.add((namespace, kind.kind))
+                    elif (key := parent(notice.obj)) is not None:
                         self._changed(key)
             except Forbidden as error:
                 self.denied.add(namespace)
                 LOG.warning("may not watch %s in namespace %s: %s", kind.plural, namespace, error)
             except ApiError as error:
                 LOG.warning("watch of %s in namespace %s ended: %s", kind.plural, namespace, error)
+            self._synced.discard((namespace, kind.kind))
             failures += 1
             await asyncio.sleep(self._backoff.after(failures))

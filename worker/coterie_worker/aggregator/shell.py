@@ -26,6 +26,7 @@ from coterie_worker.aggregator.perform import Files, Performer
 from coterie_worker.aggregator.publish import Models, Output, OutputFailed
 from coterie_worker.aggregator.slots import SlotLog
 from coterie_worker.aggregator.status import StatusServer
+from coterie_worker.aggregator.watch import Watch
 from coterie_worker.rounds import Resume, State, advance, begin, rules_of
 from coterie_worker.rounds import commands as do
 from coterie_worker.rounds import events as on
@@ -106,10 +107,13 @@ class Aggregator:
         self._server = self._make_server(spec_hash)
         self._perform = Performer(job, parameters_of(job, spec_hash), self._model, self._files, self._server)
         self._tally = self._perform.tally
+        if self._role.has_evaluator:
+            self._tally.metrics.expects_evaluations()
+        self._watch = Watch(self._tally.metrics)
         self._state = State(rules_of(job, has_evaluator=self._role.has_evaluator))
         self._phase = ""
         self._banned: set[int] = set()
-        self._status = StatusServer(pod, self.progress)
+        self._status = StatusServer(pod, self.progress, self._tally.metrics)
         self._evaluations: asyncio.Task[None] | None = None
 
     def progress(self) -> Progress:
@@ -151,7 +155,9 @@ class Aggregator:
                 event = await self._perform(command) or event
             while event is None:
                 event = await self._translate(await self._server.event())
-            self._state, commands = advance(self._state, event)
+            before = self._state
+            self._state, commands = advance(before, event)
+            self._watch.moved(before, event, self._state, commands)
 
     async def _translate(self, event: Event) -> on.Event | None:
         match event:
@@ -243,6 +249,7 @@ class Aggregator:
             return None  # of a model that a crash took back
         if self._tally.evaluation is None or version >= self._tally.evaluation.version:
             self._tally.evaluation = evaluation
+            self._tally.metrics.evaluated_model(version)
         self._files.history.evaluated(version, evaluation.accuracy, evaluation.loss)
         if version not in self._files.models.present():
             return None

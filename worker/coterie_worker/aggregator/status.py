@@ -10,7 +10,6 @@ from aiohttp import web
 
 from coterie_api.fields import dump
 from coterie_api.names import PATH_TLS, PORT_METRICS, PORT_STATUS
-from coterie_worker.metrics import exposition
 from coterie_worker.transport import OPERATOR_URI
 
 if TYPE_CHECKING:
@@ -18,14 +17,16 @@ if TYPE_CHECKING:
 
     from coterie_api.progress import Progress
     from coterie_worker.config import Pod
+    from coterie_worker.metrics import AggregatorMetrics
 
 
 class StatusServer:
     """Serves a `Progress` that is made anew for each request."""
 
-    def __init__(self, pod: Pod, progress: Callable[[], Progress]) -> None:
+    def __init__(self, pod: Pod, progress: Callable[[], Progress], metrics: AggregatorMetrics) -> None:
         self._pod = pod
         self._progress = progress
+        self._numbers = metrics
         self._runners: list[web.AppRunner] = []
 
     async def start(self) -> None:
@@ -53,7 +54,7 @@ class StatusServer:
         return web.Response(body=json.dumps(dump(self._progress())).encode(), content_type="application/json")
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=exposition(self._progress()), headers={"Content-Type": "text/plain; version=0.0.4"})
+        return web.Response(body=self._numbers.exposition(self._progress()), headers={"Content-Type": "text/plain; version=0.0.4"})
 
 
 def is_operator(certificate: dict[str, Any] | None) -> bool:

@@ -11,6 +11,7 @@ from coterie_api.history import RoundLine
 from coterie_api.podconfig import JobConfig
 from coterie_api.progress import Drop, DropReason, Progress
 from coterie_worker.aggregator.evaluations import Evaluation
+from coterie_worker.metrics import AggregatorMetrics
 from coterie_worker.rounds.commands import Record
 from coterie_worker.transport import Dropped
 from coterie_worker.transport.server import Traffic
@@ -38,6 +39,7 @@ class Tally:
     round_seconds: float = 0.0
     round_start: float = field(default_factory=time.monotonic)
     bytes_before: tuple[int, int] = (0, 0)
+    metrics: AggregatorMetrics = field(default_factory=AggregatorMetrics)
 
     def failed(self, client: int, dropped: Dropped) -> Drop:
         """Remember what a client said."""
@@ -65,7 +67,7 @@ class Tally:
         self.bytes_before = self.traffic.sent, self.traffic.received
         self.last, self.last_drops = record, self.drops(record.absences)
         self.said.clear()
-        return RoundLine(
+        line = RoundLine(
             round=record.round_index + 1,
             slot=record.slot,
             attempts=record.attempts,
@@ -78,6 +80,8 @@ class Tally:
             bytes_received=self.traffic.received - received,
             seconds=self.round_seconds,
         )
+        self.metrics.round_done(line)
+        return line
 
     def progress(self, state: State, phase: str = "") -> Progress:
         """The numbers now."""
