@@ -28,7 +28,7 @@ AGGREGATOR = """
 ## Aggregator
 
 Port 9090 of an aggregator's pod, while the job runs. A process serves one job, so no metric has a label for it: the chart's PodMonitor
-writes `job_namespace` and `job_name` from the pod's labels, and a scrape configuration of your own must do the same for the dashboards and rules.
+writes `job_namespace` and `job_name` from the pod's labels. A scrape configuration of your own must do so too, for dashboards and rules.
 Counters begin at 0 with each process.
 """
 TAIL = """
