@@ -9,7 +9,7 @@ STAMP := $(VENV)/.coterie-installed
 demo: $(STAMP) ## train the digits example in five processes under secure aggregation
 	$(BIN)/coterie run examples/digits --output out/digits --overwrite
 
-test: $(STAMP) ## every tier up to the real API server
+test: $(STAMP) tools ## every tier up to the real API server
 	$(BIN)/pytest
 
 test-unit: $(STAMP)
@@ -18,7 +18,7 @@ test-unit: $(STAMP)
 test-local: $(STAMP)
 	$(BIN)/pytest tests/local
 
-test-controlplane: $(STAMP)
+test-controlplane: $(STAMP) tools
 	$(BIN)/pytest tests/controlplane
 
 test-slow: $(STAMP) ## a thousand clients in one process, and whatever else takes minutes
@@ -28,6 +28,9 @@ FUZZ_SECONDS ?= 120
 fuzz: $(STAMP) ## fuzz every decoder and state machine of secure aggregation, FUZZ_SECONDS each
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
 	for target in decode quantize client server network; do $(BIN)/python -m tests.fuzz $$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; done
+
+tools: $(STAMP) ## build what the tests of a real API server need, once; without it they are skipped, which CI doesn't allow
+	-$(BIN)/python -m tests.cluster.binaries
 
 check: $(STAMP) ## format, lint, types, import contracts, freshness of generated files
 	$(BIN)/ruff format --check .

@@ -156,6 +156,17 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+def main() -> int:
+    """Say where each program is, building what is missing: minutes the first time, so not inside of a test."""
+    print("looking for etcd, kube-apiserver, kube-controller-manager, kubectl and helm; building what is missing takes minutes", flush=True)
+    try:
+        for each in PROGRAMS:
+            print(f"{each.name}: {locate(each)}", flush=True)
+    except BinariesUnavailableError as error:
+        print(f"the tests of a real API server will be skipped: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    for each in PROGRAMS:
-        print(f"{each.name}: {locate(each)}")
+    sys.exit(main())
