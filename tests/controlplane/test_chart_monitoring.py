@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +29,7 @@ def _helm(empty_plane: ControlPlane) -> None:
 
 
 def test_nothing_that_needs_foreign_definitions_is_there_by_default() -> None:
+    assert not [each for each in rendered() if "grafana_dashboard" in each["metadata"].get("labels", {})]
     assert [each["kind"] for each in rendered() if "monitoring.coreos.com" in each["apiVersion"]] == []
 
 
@@ -64,6 +66,19 @@ def test_the_rules_are_those_of_the_file_with_the_labels_asked_for() -> None:
 
     assert rule["spec"] == yaml.safe_load((chart.CHART / "rules" / "coterie.yaml").read_text())
     assert rule["metadata"]["labels"]["team"] == "ml"
+
+
+def test_each_dashboard_is_a_config_map_that_grafanas_sidecar_finds() -> None:
+    made = {"enabled": True, "namespace": "monitoring", "additionalLabels": {"team": "ml"}}
+    maps = [each for each in chart.of_kind(rendered(dashboards=made), "ConfigMap") if "-dashboard-" in each["metadata"]["name"]]
+    files = {path.name: json.loads(path.read_text()) for path in (chart.CHART / "dashboards").glob("*.json")}
+
+    assert {name: json.loads(text) for each in maps for name, text in each["data"].items()} == files
+    assert len(maps) == 4
+    for each in maps:
+        assert each["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert each["metadata"]["labels"]["team"] == "ml"
+        assert each["metadata"]["namespace"] == "monitoring"
 
 
 @pytest.mark.parametrize(
