@@ -59,7 +59,7 @@ def _variable(variable: Variable) -> dashboard.QueryVariable:
         .sort(VariableSort.ALPHABETICAL_ASC)
         .multi(True)
         .include_all(True)
-        .all_value(".*")
+        .all_value(".+")  # not .*, which a series without the label matches too
     )
 
 
