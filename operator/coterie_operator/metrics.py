@@ -17,6 +17,7 @@ from coterie_api.v1alpha1.conditions import ConditionType
 from coterie_api.v1alpha1.types import JobState
 
 if TYPE_CHECKING:
+    from coterie_api.progress import Progress
     from coterie_api.v1alpha1.types import FederatedJobSpec, FederatedJobStatus
 
 JobLabels = tuple[str, str]
@@ -24,6 +25,7 @@ JobLabels = tuple[str, str]
 BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 JOB: Final = ("job_namespace", "job_name")
 DOMAIN: Final = ("domain_namespace", "domain")
+DIRECTIONS: Final = ("sent", "received")
 STATUSES: Final = ("True", "False", "Unknown")
 NO_ANSWER: Final = "none"  # in place of a code
 
@@ -82,6 +84,10 @@ class JobMetrics:
         self.loss = gauge("loss", "Of the newest evaluated model, on public data; absent without one.")
         self.spent = gauge("privacy_epsilon_spent", "Privacy loss so far, at the job's delta; absent where nothing bounds it.")
         self.budget = gauge("privacy_epsilon_budget", "Bound on the job's privacy loss, by its spec; absent where nothing bounds it.")
+        self.round_seconds = gauge("last_round_duration_seconds", "Time of the last round that the aggregator told of.")
+        self.bytes = gauge(
+            "transferred_bytes", "Bytes of frames to and from clients, by the aggregator's last process; kept after its end.", "direction"
+        )
         self._rounds: dict[JobLabels, tuple[int, float]] = {}
 
     def saw(self, job: JobLabels, status: FederatedJobStatus, spec: FederatedJobSpec | None, now: datetime) -> None:
@@ -113,6 +119,12 @@ class JobMetrics:
             else:
                 gauge.labels(*job).set(value)
 
+    def told(self, job: JobLabels, progress: Progress) -> None:
+        """Show what the aggregator says, or has said last: the status doesn't hold it."""
+        self.round_seconds.labels(*job).set(progress.round_seconds)
+        for direction, total in zip(DIRECTIONS, (progress.bytes_sent, progress.bytes_received), strict=True):
+            self.bytes.labels(*job, direction).set(total)
+
     def _last_round(self, job: JobLabels, status: FederatedJobStatus, now: datetime) -> float:
         done, when = self._rounds.get(job, (-1, 0.0))
         if status.round != done:
@@ -123,7 +135,10 @@ class JobMetrics:
     def forget(self, job: JobLabels) -> None:
         """Remove the series of a job that is gone."""
         self._rounds.pop(job, None)
-        for gauge in [each for each in vars(self).values() if isinstance(each, Gauge) and each is not self.condition]:
+        for direction in DIRECTIONS:
+            _remove(self.bytes, *job, direction)
+        labeled = (self.condition, self.bytes)
+        for gauge in [each for each in vars(self).values() if isinstance(each, Gauge) and each not in labeled]:
             _remove(gauge, *job)
         for condition in ConditionType:
             for each in STATUSES:

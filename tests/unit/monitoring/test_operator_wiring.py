@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tests.unit.coterie_operator import builders
-from tests.unit.coterie_operator.world import World
+from tests.unit.coterie_operator.world import Script, World
 
+from coterie_api.fields import dump
+from coterie_api.progress import Progress, Termination
+from coterie_api.v1alpha1.conditions import ConditionType
 from coterie_operator.cluster import FEDERATED_JOB
 from coterie_operator.loop import Backoff, WorkQueue
 
@@ -47,6 +50,21 @@ async def test_a_job_shows_its_status_until_it_is_gone() -> None:
 
     assert value("coterie_job_rounds_done") is None
     assert value("coterie_job_condition", condition="Running", status="True") is None
+
+
+async def test_the_aggregators_last_word_is_shown_after_its_end_and_by_a_new_operator_too() -> None:
+    world = await World().start()
+    await world.until_running()
+    word = dump(Termination("RoundsCompleted", "", progress=Progress(rounds_done=10, rounds=10, bytes_sent=123, round_seconds=1.5)))
+    world.progress = None
+    world.scripts["aggregator"] = Script("Succeeded", word=word)
+    await world.settle()
+    assert world.true(await world.job(), ConditionType.SUCCEEDED)
+
+    for controller in (world.controller, world.another_controller()):
+        await controller.process(builders.JOB)
+        found = controller.metrics.registry.get_sample_value("coterie_job_transferred_bytes", {**LABELS, "direction": "sent"})
+        assert found == 123
 
 
 async def test_who_leads_is_asked_at_each_scrape() -> None:
