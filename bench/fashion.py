@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "fashion-mnist"
 FLOWER_ROUNDS = 6
+FLOWER_TRAINED = 0.75  # accuracy that a model which trained has by then
 LAST = 5  # rounds whose mean accuracy is compared
 
 
@@ -65,6 +66,10 @@ def _flower(folder: Path, rounds: int) -> list[float]:
     said = subprocess.run(
         [str(python), str(script), str(folder), str(rounds)], env=environment, check=True, capture_output=True, text=True
     ).stdout
-    line = next(line for line in said.splitlines() if line.startswith("SECONDS "))
-    seconds: list[float] = json.loads(line.removeprefix("SECONDS "))
+    found = dict(line.split(" ", 1) for line in said.splitlines() if line.startswith(("SECONDS ", "ACCURACY ")))
+    if float(found["ACCURACY"]) < FLOWER_TRAINED:
+        raise RuntimeError(
+            f"Flower's model has accuracy {found['ACCURACY']} after {rounds} rounds, expected {FLOWER_TRAINED}: did its clients train?"
+        )
+    seconds: list[float] = json.loads(found["SECONDS"])
     return seconds
