@@ -109,6 +109,13 @@ async def test_after_the_death_of_a_spawner_there_is_another(processes: Processe
     assert await second.ended == 3
 
 
+async def test_processes_started_at_once_share_one_spawner(processes: Processes, tmp_path: Path) -> None:
+    started = await asyncio.gather(*(processes.start(command(tmp_path, "sleep", "300")) for _ in range(4)))
+    parents = {int(Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[1]) for process in started}
+
+    assert parents == {processes._server.pid}
+
+
 async def test_a_command_that_can_not_be_executed_is_refused(processes: Processes, tmp_path: Path) -> None:
     with pytest.raises(StartRefused, match="no-such-program"):
         await processes.start(command(tmp_path, "no-such-program"))

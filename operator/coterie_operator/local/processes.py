@@ -62,11 +62,13 @@ class Processes:
     _reader: asyncio.Task[None] | None = None
     _running: dict[str, Process] = field(default_factory=dict)
     _ids: itertools.count[int] = field(default_factory=itertools.count)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def open(self) -> None:
         """Start the spawner, so that its imports are done when the first process is asked for."""
-        if self._writer is None:
-            await self._open()
+        async with self._opening:  # or two first processes would start a spawner each, and the one forgotten would end its own
+            if self._writer is None:
+                await self._open()
 
     async def _open(self) -> None:
         ours, theirs = socket.socketpair()
