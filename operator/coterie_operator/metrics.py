@@ -17,7 +17,6 @@ from coterie_api.v1alpha1.conditions import ConditionType
 from coterie_api.v1alpha1.types import JobState
 
 if TYPE_CHECKING:
-    from coterie_api.progress import Progress
     from coterie_api.v1alpha1.types import FederatedJobSpec, FederatedJobStatus
 
 JobLabels = tuple[str, str]
@@ -60,7 +59,7 @@ class RequestMetrics:
 
 
 class JobMetrics:
-    """What each job's status says, as long as the job is there: so also after its end, until `ttlSecondsAfterFinished`."""
+    """What each job's status says, and nothing else: so its final numbers stay as long as the job does, whatever restarts or is gone."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
@@ -84,10 +83,11 @@ class JobMetrics:
         self.loss = gauge("loss", "Of the newest evaluated model, on public data; absent without one.")
         self.spent = gauge("privacy_epsilon_spent", "Privacy loss so far, at the job's delta; absent where nothing bounds it.")
         self.budget = gauge("privacy_epsilon_budget", "Bound on the job's privacy loss, by its spec; absent where nothing bounds it.")
-        self.round_seconds = gauge("last_round_duration_seconds", "Time of the last round that the aggregator told of.")
-        self.bytes = gauge(
-            "transferred_bytes", "Bytes of frames to and from clients, by the aggregator's last process; kept after its end.", "direction"
-        )
+        self.best = gauge("best_round", "Rounds done when the best model by evaluation.selectBy was made; absent without one.")
+        self.norm = gauge("update_norm", "Euclidean norm of the last mean update, which is released; absent before the first.")
+        self.clamped = gauge("clamped_coordinates", "Coordinates clamped to the ring in the last sum.")
+        self.round_seconds = gauge("last_round_duration_seconds", "Time of the last round; absent before the first.")
+        self.bytes = gauge("transferred_bytes", "Bytes of frames to and from clients, by the aggregator's last process.", "direction")
         self._rounds: dict[JobLabels, tuple[int, float]] = {}
 
     def saw(self, job: JobLabels, status: FederatedJobStatus, spec: FederatedJobSpec | None, now: datetime) -> None:
@@ -112,17 +112,17 @@ class JobMetrics:
             self.loss: status.loss,
             self.spent: status.epsilon_spent,
             self.budget: spec.privacy.epsilon if spec else None,
+            self.best: status.best_round,
+            self.norm: status.update_norm,
+            self.clamped: status.clamped,
+            self.round_seconds: status.round_seconds,
         }
         for gauge, value in values.items():
             if value is None:
                 _remove(gauge, *job)
             else:
                 gauge.labels(*job).set(value)
-
-    def told(self, job: JobLabels, progress: Progress) -> None:
-        """Show what the aggregator says, or has said last: the status doesn't hold it."""
-        self.round_seconds.labels(*job).set(progress.round_seconds)
-        for direction, total in zip(DIRECTIONS, (progress.bytes_sent, progress.bytes_received), strict=True):
+        for direction, total in zip(DIRECTIONS, (status.bytes_sent, status.bytes_received), strict=True):
             self.bytes.labels(*job, direction).set(total)
 
     def _last_round(self, job: JobLabels, status: FederatedJobStatus, now: datetime) -> float:

@@ -138,6 +138,10 @@ class FederatedJobStatus:
     )
     slots: Annotated[Count, About("Openings of a sum so far, repeated rounds included.")] = 0
     clamped: Annotated[Count, About("Coordinates clamped to the ring in the last sum.")] = 0
+    update_norm: Annotated[Measure | None, About("Euclidean norm of the last mean update, which is released.", minimum=0)] = None
+    round_seconds: Annotated[Measure | None, About("Time of the last round.", minimum=0)] = None
+    bytes_sent: Annotated[Count, About("Bytes of frames to clients, by the aggregator's last process; written when something else is.")] = 0
+    bytes_received: Annotated[Count, About("Bytes of frames from clients, likewise.")] = 0
     drops: Annotated[tuple[DropStatus, ...], About("Clients that are missing from the last sum; at most 32 are listed.", max_items=32)] = ()
     tenants: Annotated[tuple[TenantStatus, ...], About("Each tenant's part in the job.", max_items=1000, keys=("namespace", "name"))] = ()
     secure_aggregation: Annotated[SecureAggregationStatus | None, About("The parameters in force.")] = None

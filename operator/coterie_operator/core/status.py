@@ -33,7 +33,8 @@ def status(seen: Observed, job: Job, verdict: Verdict, start: Started | None) ->
     """Return the status that the job should have; equal to the present one if nothing has changed. The end is never rewritten."""
     if verdict.stage is Stage.FINISHED:
         return job.status
-    new = _progress(job.status, last_progress(seen, start))
+    progress = last_progress(seen, start)
+    new = _progress(job.status, progress)
     new = _times(seen, verdict, start, new)
     new = replace(
         new,
@@ -43,7 +44,8 @@ def status(seen: Observed, job: Job, verdict: Verdict, start: Started | None) ->
     )
     new = _parameters(job, start, new)
     new = replace(new, conditions=conditions(seen, job, verdict, start))
-    return replace(new, state=state(verdict, new), message=shorten(verdict.message))
+    new = replace(new, state=state(verdict, new), message=shorten(verdict.message))
+    return new if new == job.status or progress is None else _traffic(new, progress)
 
 
 def last_progress(seen: Observed, start: Started | None) -> Progress | None:
@@ -86,8 +88,15 @@ def _progress(old: FederatedJobStatus, seen: Progress | None) -> FederatedJobSta
         best_round=seen.best_round,
         slots=max(old.slots, seen.slot),
         clamped=seen.clamped,
+        update_norm=old.update_norm if seen.update_norm is None else seen.update_norm,
+        round_seconds=seen.round_seconds or old.round_seconds,
         drops=drops[:MAX_DROPS],
     )
+
+
+def _traffic(new: FederatedJobStatus, seen: Progress) -> FederatedJobStatus:
+    """Return the status with the bytes so far. They change all the time, so they are no reason to write it."""
+    return replace(new, bytes_sent=seen.bytes_sent, bytes_received=seen.bytes_received)
 
 
 def _times(seen: Observed, verdict: Verdict, start: Started | None, new: FederatedJobStatus) -> FederatedJobStatus:

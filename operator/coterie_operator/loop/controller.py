@@ -21,9 +21,7 @@ from coterie_operator.cluster import FEDERATED_DATASET, FEDERATED_JOB, ApiError,
 from coterie_operator.core.actions import Emit
 from coterie_operator.core.observed import NamespaceState, Observed, Trouble
 from coterie_operator.core.reconcile import reconcile
-from coterie_operator.core.rules.started import started
 from coterie_operator.core.rules.ttl import is_finished
-from coterie_operator.core.status import last_progress
 from coterie_operator.loop.datasets import DatasetKeeper
 from coterie_operator.loop.queue import Backoff, Key, WorkQueue
 from coterie_operator.loop.watchers import WATCHED, Watchers
@@ -168,9 +166,6 @@ class Controller:
         status = plan.status or job.status
         self._datasets.saw(key, status)
         self.metrics.saw(key, status, job.spec, seen.now)
-        told = last_progress(seen, started(seen) if is_finished(status) else None)
-        if told is not None:
-            self.metrics.job.told(key, told)
         if is_finished(status):
             self._probe.forget(service_dns(child_name(job.key, Role.AGGREGATOR), job.key.namespace))
         if self._group is not None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from coterie_api.progress import Progress
 from coterie_api.v1alpha1.conditions import ConditionStatus, ConditionType
 from coterie_api.v1alpha1.types import Condition, FederatedJobStatus, JobState
 from coterie_operator.cluster import CONFIG_MAP, Unavailable
@@ -61,8 +60,7 @@ def test_each_condition_is_one_hot(metrics: OperatorMetrics) -> None:
 
 
 def test_a_job_that_is_gone_leaves_no_series(metrics: OperatorMetrics) -> None:
-    metrics.saw(JOB, status(3, accuracy=0.5, epsilon_spent=1.0), spec(8.0), NOW)
-    metrics.job.told(JOB, Progress(bytes_sent=7, round_seconds=2.0))
+    metrics.saw(JOB, status(3, accuracy=0.5, epsilon_spent=1.0, bytes_sent=7, round_seconds=2.0), spec(8.0), NOW)
     assert value(metrics, "coterie_job_transferred_bytes", direction="sent") == 7
     assert len(series_of_jobs(metrics.registry)) > 30
 
@@ -95,7 +93,8 @@ def test_an_ended_job_keeps_its_final_numbers(metrics: OperatorMetrics) -> None:
 def test_what_nobody_knows_has_no_series(metrics: OperatorMetrics) -> None:
     metrics.saw(JOB, status(), None, NOW)
 
-    for name in ("accuracy_ratio", "loss", "privacy_epsilon_spent", "privacy_epsilon_budget", "start_timestamp_seconds"):
+    absent = ("accuracy_ratio", "loss", "best_round", "update_norm", "last_round_duration_seconds", "start_timestamp_seconds")
+    for name in (*absent, "privacy_epsilon_spent", "privacy_epsilon_budget"):
         assert value(metrics, f"coterie_job_{name}") is None
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tests.unit.coterie_operator import builders
-from tests.unit.coterie_operator.world import Script, World
+from tests.unit.coterie_operator.world import RUNNING, Script, World
 
 from coterie_api.fields import dump
 from coterie_api.progress import Progress, Termination
 from coterie_api.v1alpha1.conditions import ConditionType
-from coterie_operator.cluster import FEDERATED_JOB
-from coterie_operator.loop import Backoff, WorkQueue
+from coterie_operator.cluster import BATCH_JOB, FEDERATED_JOB, POD
+from coterie_operator.loop import Backoff, Controller, WorkQueue
 
 LABELS = {"job_namespace": builders.JOB[0], "job_name": builders.JOB[1]}
 
@@ -52,19 +53,82 @@ async def test_a_job_shows_its_status_until_it_is_gone() -> None:
     assert value("coterie_job_condition", condition="Running", status="True") is None
 
 
-async def test_the_aggregators_last_word_is_shown_after_its_end_and_by_a_new_operator_too() -> None:
-    world = await World().start()
+LAST_WORD = Progress(
+    rounds_done=10, rounds=10, slot=11, phase="Done", cohort=5, survivors=4, accuracy=0.97, loss=0.1, best_round=9,
+    bytes_sent=123, bytes_received=45, round_seconds=1.5, clamped=2, update_norm=0.25,
+)  # fmt: skip
+FINAL = {
+    ("rounds_done", ""): 10, ("rounds", ""): 10, ("slots", ""): 11, ("cohort_clients", ""): 5, ("survivors", ""): 4,
+    ("accuracy_ratio", ""): 0.97, ("loss", ""): 0.1, ("best_round", ""): 9, ("last_round_duration_seconds", ""): 1.5,
+    ("clamped_coordinates", ""): 2, ("update_norm", ""): 0.25, ("transferred_bytes", "sent"): 123, ("transferred_bytes", "received"): 45,
+}  # fmt: skip
+
+
+def final_values(controller: Controller) -> dict[tuple[str, str], float | None]:
+    """Return what an operator shows of the job, for each name and direction of FINAL."""
+    registry = controller.metrics.registry
+    return {
+        (name, way): registry.get_sample_value(f"coterie_job_{name}", {**LABELS, **({"direction": way} if way else {})})
+        for name, way in FINAL
+    }
+
+
+async def ended_world(ttl: int | None = None) -> World:
+    """A job whose aggregator has said its last word."""
+    job = builders.job()
+    if ttl is not None:
+        job["spec"]["ttlSecondsAfterFinished"] = ttl
+    world = await World().start(job)
     await world.until_running()
-    word = dump(Termination("RoundsCompleted", "", progress=Progress(rounds_done=10, rounds=10, bytes_sent=123, round_seconds=1.5)))
     world.progress = None
-    world.scripts["aggregator"] = Script("Succeeded", word=word)
+    world.scripts["aggregator"] = Script("Succeeded", word=dump(Termination("RoundsCompleted", "", progress=LAST_WORD)))
     await world.settle()
     assert world.true(await world.job(), ConditionType.SUCCEEDED)
+    return world
 
-    for controller in (world.controller, world.another_controller()):
-        await controller.process(builders.JOB)
-        found = controller.metrics.registry.get_sample_value("coterie_job_transferred_bytes", {**LABELS, "direction": "sent"})
-        assert found == 123
+
+async def test_an_ended_jobs_final_values_stay() -> None:
+    world = await ended_world()
+    await world.pass_time(hours=12)
+
+    assert final_values(world.controller) == FINAL
+
+
+async def test_a_new_operator_shows_the_final_values_though_every_pod_is_gone() -> None:
+    world = await ended_world()
+    for kind in (BATCH_JOB, POD):
+        for child in await world.children(kind):
+            await world.cluster.delete(kind, child["metadata"]["namespace"], child["metadata"]["name"])
+    fresh = world.another_controller()
+    await world.pass_time(hours=12)
+    await world.reconcile(fresh)
+
+    assert final_values(fresh) == FINAL
+
+
+async def test_the_final_values_go_with_the_job_when_its_time_is_over() -> None:
+    world = await ended_world(ttl=3600)
+    await world.pass_time(minutes=59)
+    assert final_values(world.controller) == FINAL
+
+    await world.pass_time(minutes=2)
+
+    assert set(final_values(world.controller).values()) == {None}
+    assert not [each for family in world.controller.metrics.registry.collect() for each in family.samples if "job_name" in each.labels]
+
+
+async def test_bytes_alone_are_no_reason_to_write_the_status() -> None:
+    world = await World().start()
+    await world.until_running()
+    world.progress = replace(RUNNING, bytes_sent=1_000_000)
+
+    assert (await world.reconcile()).status is None
+
+    world.progress = replace(RUNNING, rounds_done=4, bytes_sent=2_000_000)
+    plan = await world.reconcile()
+
+    assert plan.status is not None
+    assert plan.status.bytes_sent == 2_000_000
 
 
 async def test_who_leads_is_asked_at_each_scrape() -> None:

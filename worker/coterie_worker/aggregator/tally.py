@@ -34,6 +34,7 @@ class Tally:
     last: Record | None = None
     last_drops: tuple[Drop, ...] = ()
     clamped: int = 0
+    update_norm: float | None = None
     evaluation: Evaluation | None = None
     best_round: int | None = None
     round_seconds: float = 0.0
@@ -67,6 +68,7 @@ class Tally:
         self.bytes_before = self.traffic.sent, self.traffic.received
         self.last, self.last_drops = record, self.drops(record.absences)
         self.said.clear()
+        self.update_norm = update_norm
         line = RoundLine(
             round=record.round_index + 1,
             slot=record.slot,
@@ -102,5 +104,6 @@ class Tally:
             bytes_received=self.traffic.received,
             round_seconds=self.round_seconds,
             clamped=self.clamped,
+            update_norm=self.update_norm,
             drops=tuple(latest.values()),
         )
