@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import re
+from typing import TYPE_CHECKING, Any, Final
 
-from grafana_foundation_sdk.builders import bargauge, dashboard, prometheus, stat, statetimeline, timeseries
+from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models.dashboard import DashboardLinkType, DataSourceRef, VariableRefresh, VariableSort
+from grafana_foundation_sdk.models.common import (
+    BigValueColorMode,
+    BigValueGraphMode,
+    BigValueTextMode,
+    GraphTresholdsStyleMode,
+    VisibilityMode,
+    VizOrientation,
+)
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardLinkType,
+    DataSourceRef,
+    DataTransformerConfig,
+    DynamicConfigValue,
+    FieldColorModeId,
+    Threshold,
+    ThresholdsMode,
+    ValueMap,
+    ValueMappingResult,
+    VariableRefresh,
+    VariableSort,
+)
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from monitoring.panels import Panel, Shape
+from monitoring.panels import Level, Panel, Shape
 
 if TYPE_CHECKING:
     from monitoring.panels import Board, Query, Variable
 
 TAG: Final = "coterie"
-HEIGHT: Final = 8
 SOURCE: Final = DataSourceRef("prometheus", "$datasource")
-Drawn = bargauge.Panel | stat.Panel | statetimeline.Panel | timeseries.Panel
+NO: Final = "rgba(128, 128, 128, 0.15)"  # of a state that doesn't hold
+Drawn = bargauge.Panel | stat.Panel | statetimeline.Panel | table.Panel | timeseries.Panel
+NEWEST: Final = (Shape.NUMBER, Shape.BARS, Shape.TABLE)
 
 
 def text(board: Board) -> str:
@@ -50,38 +73,103 @@ def build(board: Board) -> dashboard.Dashboard:
 
 
 def _variable(variable: Variable) -> dashboard.QueryVariable:
-    return (
+    made = (
         dashboard.QueryVariable(variable.name)
         .label(variable.title)
         .datasource(SOURCE)
         .query(f"label_values({variable.metric}, {variable.label})")
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)
-        .multi(True)
-        .include_all(True)
-        .all_value(".+")  # not .*, which a series without the label matches too
     )
+    # All is .+ and not .*, which a series without the label matches too.
+    return made.multi(True).include_all(True).all_value(".+") if variable.is_many else made
 
 
 def _panel(panel: Panel) -> Drawn:
     made = _shaped(panel).title(panel.title).description(panel.text).datasource(SOURCE).unit(panel.unit)
-    made = made.span(panel.width).height(HEIGHT)
+    made = made.span(panel.width).height(panel.height).thresholds(_limits(panel))
+    if panel.quiet:
+        made = made.no_value(panel.quiet)
+    for name in panel.bad:
+        made = made.override_by_name(name, [DynamicConfigValue("thresholds", _steps(Level.NEUTRAL, (1, Level.BAD)))])
     for position, query in enumerate(panel.queries):
-        made = made.with_target(_query(query, position))
+        made = made.with_target(_query(panel, query, position))
     return made
 
 
 def _shaped(panel: Panel) -> Drawn:
     match panel.shape:
         case Shape.LINES:
-            return timeseries.Panel().axis_soft_min(0).fill_opacity(10)
+            return _lines(panel)
         case Shape.NUMBER:
-            return stat.Panel()
+            named = BigValueTextMode.VALUE_AND_NAME if _has_names(panel) else BigValueTextMode.VALUE
+            made = stat.Panel().graph_mode(BigValueGraphMode.NONE).color_mode(BigValueColorMode.VALUE).text_mode(named)
+            return made.orientation(VizOrientation.VERTICAL)
         case Shape.BARS:
-            return bargauge.Panel().min(0).max(1)
+            return bargauge.Panel().min(0).max(1).orientation(VizOrientation.HORIZONTAL)
         case Shape.STATES:
-            return statetimeline.Panel()
+            return _states()
+        case Shape.TABLE:
+            return _table(panel)
 
 
-def _query(query: Query, position: int) -> prometheus.Dataquery:
-    return prometheus.Dataquery().ref_id(chr(ord("A") + position)).expr(query.expr).legend_format(query.legend)
+def _has_names(panel: Panel) -> bool:
+    return len(panel.queries) > 1 or "{{" in panel.queries[0].legend
+
+
+def _lines(panel: Panel) -> timeseries.Panel:
+    made = timeseries.Panel().axis_soft_min(0).fill_opacity(10).color_scheme(dashboard.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
+    if panel.limits:
+        made = made.thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.DASHED))
+    for name in panel.bad:
+        color = {"mode": FieldColorModeId.FIXED.value, "fixedColor": Level.BAD.value}
+        made = made.override_by_name(name, [DynamicConfigValue("color", color)])
+    return made
+
+
+def _states() -> statetimeline.Panel:
+    words = ValueMap({"0": ValueMappingResult(text="no", color=NO), "1": ValueMappingResult(text="yes")})
+    made = statetimeline.Panel().show_value(VisibilityMode.NEVER).row_height(0.8)
+    return made.mappings([words]).color_scheme(dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS))
+
+
+def _table(panel: Panel) -> table.Panel:
+    """Return a table: rows of the same labels become one, and the first column that names a job leads to it."""
+    names = {f"Value #{_ref(position)}": query.legend for position, query in enumerate(panel.queries) if query.legend}
+    hidden = {"Time": True, **{f"Value #{_ref(position)}": True for position, query in enumerate(panel.queries) if not query.legend}}
+    made = table.Panel().with_transformation(DataTransformerConfig("merge", options={}))
+    made = made.with_transformation(DataTransformerConfig("organize", options={"excludeByName": hidden, "renameByName": names}))
+    for query in panel.queries:
+        if query.unit != panel.unit:
+            made = made.override_by_name(query.legend, [DynamicConfigValue("unit", query.unit)])
+    place = "var-namespace=${__data.fields.job_namespace}&var-job=${__data.fields.job_name}&var-datasource=${datasource}"
+    link = {"title": "All of this job", "url": f"/d/{panel.link}?{place}&${{__url_time_range}}"}
+    made = made.override_by_name("job_namespace", [DynamicConfigValue("displayName", "namespace")])
+    return made.override_by_name("job_name", [DynamicConfigValue("displayName", "job"), DynamicConfigValue("links", [link])])
+
+
+def _limits(panel: Panel) -> dashboard.ThresholdsConfig:
+    steps = [Threshold(None, panel.base.value), *(Threshold(limit.value, limit.level.value) for limit in panel.limits)]
+    return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def _steps(base: Level, *limits: tuple[float, Level]) -> dict[str, Any]:
+    steps = [{"value": None, "color": base.value}, *({"value": value, "color": level.value} for value, level in limits)]
+    return {"mode": ThresholdsMode.ABSOLUTE.value, "steps": steps}
+
+
+def _query(panel: Panel, query: Query, position: int) -> prometheus.Dataquery:
+    made = prometheus.Dataquery().ref_id(_ref(position)).expr(query.expr).legend_format(query.legend)
+    if panel.shape is Shape.TABLE:
+        made = made.format(PromQueryFormat.TABLE)
+    return made.instant() if panel.shape in NEWEST else made.range()
+
+
+def _ref(position: int) -> str:
+    return chr(ord("A") + position)
+
+
+def as_sent(expr: str, window: str, **chosen: str) -> str:
+    """Return an expression as Grafana sends it, with these choices and everything where none was made."""
+    sent = expr.replace("$__rate_interval", window)
+    return re.sub(r"\$([a-z]+)\b", lambda found: chosen.get(found[1], ".+"), sent)

@@ -64,8 +64,8 @@ class Alert:
 
 
 def _mean(window: str) -> str:
-    parts = (f"sum {BY_JOB} (rate(coterie_round_duration_seconds_{part}[{window}]))" for part in ("sum", "count"))
-    return " / ".join(parts)
+    total, count = (f"sum {BY_JOB} (rate(coterie_round_duration_seconds_{part}[{window}]))" for part in ("sum", "count"))
+    return f"{total} / ({count} > 0)"
 
 
 RECORDINGS: Final = (
@@ -76,7 +76,10 @@ RECORDINGS: Final = (
     ),
     Recording(MEAN_30M, _mean("30m")),
     Recording(MEAN_1D, _mean("1d")),
-    Recording(ERRORS, "sum(rate(coterie_reconcile_errors_total[15m])) / sum(rate(coterie_reconcile_seconds_count[15m]))"),
+    Recording(
+        ERRORS,  # a class of errors has no series before its first
+        "(sum(rate(coterie_reconcile_errors_total[15m])) or vector(0)) / (sum(rate(coterie_reconcile_seconds_count[15m])) > 0)",
+    ),
     Recording(REQUESTS, "sum by (verb, code) (rate(coterie_api_requests_total[5m]))"),
     Recording(BYTES, "sum by (job_namespace, job_name, direction) (rate(coterie_transferred_bytes_total[5m]))"),
 )

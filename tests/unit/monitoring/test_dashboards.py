@@ -11,6 +11,8 @@ import yaml
 from monitoring import registries, rules
 from monitoring.boards import BOARDS
 from monitoring.files import ROOT
+from monitoring.grafana import as_sent
+from monitoring.panels import Shape
 from tests.unit.monitoring.promtool import needed, promtool
 
 if TYPE_CHECKING:
@@ -33,20 +35,23 @@ def written(board: Board) -> dict[str, Any]:
     return made
 
 
+def drawn(board: Board, panel: Panel) -> dict[str, Any]:
+    """Return a panel's JSON."""
+    flat = [each for each in written(board)["panels"] if each["type"] != "row"]
+    made: dict[str, Any] = flat[next(number for number, each in enumerate(board.panels) if each is panel)]
+    assert made["title"] == panel.title
+    return made
+
+
 def unknown(expr: str) -> set[str]:
     """Return the names of metrics in an expression that nobody registers or records."""
     return set(re.findall(r"[a-z_:0-9]*coterie[a-z_:0-9]*", re.sub(r'"[^"]*"', '""', expr))) - KNOWN
 
 
-def filled(expr: str) -> str:
-    """Return an expression as Grafana sends it."""
-    return re.sub(r"\$(namespace|job|domain)\b", ".+", expr.replace("$__rate_interval", "5m"))
-
-
 @pytest.mark.parametrize("expr", EXPRESSIONS)
 def test_a_panel_asks_for_metrics_that_exist(expr: str) -> None:
     assert unknown(expr) == set()
-    assert re.search(r"coterie|process_", expr)
+    assert re.search(r"coterie|process_|Coterie", expr)
 
 
 @pytest.mark.parametrize("rule", [*rules.RECORDINGS, *rules.ALERTS], ids=lambda rule: getattr(rule, "record", getattr(rule, "alert", "")))
@@ -62,7 +67,7 @@ def test_the_check_sees_a_metric_that_does_not_exist(wrong: str) -> None:
 @needed
 def test_prometheus_takes_every_expression(tmp_path: Path) -> None:
     file = tmp_path / "expressions.yaml"
-    recorded = [{"record": f"panel_{number}", "expr": filled(expr)} for number, expr in enumerate(EXPRESSIONS)]
+    recorded = [{"record": f"panel_{number}", "expr": as_sent(expr, "5m")} for number, expr in enumerate(EXPRESSIONS)]
     file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": recorded}]}))
 
     done = promtool("check", "rules", file)
@@ -75,7 +80,7 @@ def test_prometheus_takes_every_expression(tmp_path: Path) -> None:
 def test_a_panel_says_what_it_shows(board: Board, panel: Panel) -> None:
     assert panel.text.endswith(".")
     assert panel.queries
-    assert all(query.legend for query in panel.queries)
+    assert all(query.legend for query in panel.queries) or panel.shape is Shape.TABLE
     for query in panel.queries:
         assert set(re.findall(r"{{(\w+)}}", query.legend)) <= LABELS | {"job_namespace", "job_name", "instance"}
 
@@ -83,9 +88,13 @@ def test_a_panel_says_what_it_shows(board: Board, panel: Panel) -> None:
 @of_panels
 def test_a_panel_has_the_unit_of_its_metric(board: Board, panel: Panel) -> None:
     for query in panel.queries:
-        is_duration = "_seconds" in query.expr and "_timestamp_" not in query.expr and not re.search(r"cpu_seconds", query.expr)
-        assert (panel.unit == "s") == is_duration
-        assert ("bytes" in query.expr) <= (panel.unit in {"bytes", "Bps"})
+        unit = query.unit if panel.shape is Shape.TABLE else panel.unit
+        is_span = "_seconds" in query.expr and not re.search(r"_timestamp_|cpu_seconds|_seconds_count|histogram_quantile", query.expr)
+        is_duration = is_span or "time()" in query.expr or ("histogram_quantile" in query.expr and "_seconds" in query.expr)
+        is_mean = "_seconds_sum" in query.expr
+        assert (unit == "s") == (is_duration or is_mean)
+        assert ("bytes" in query.expr) <= (unit in {"bytes", "Bps"})
+        assert ("accuracy" in query.expr) <= (unit == "percentunit")
 
 
 @of_boards
@@ -119,6 +128,49 @@ def test_panels_do_not_overlap(board: Board) -> None:
         assert at["x"] + at["w"] <= 24
         assert not cells & taken
         taken |= cells
+
+
+def test_uids_of_dashboards_stay_since_people_link_to_them() -> None:
+    assert {board.uid for board in BOARDS} == {"coterie-federation", "coterie-job", "coterie-privacy", "coterie-operator"}
+
+
+@of_boards
+def test_a_choice_of_many_begins_with_all_and_a_choice_of_one_has_no_all(board: Board) -> None:
+    for variable, made in zip(board.variables, written(board)["templating"]["list"][1:], strict=True):
+        assert (made.get("multi", False), made.get("includeAll", False)) == (variable.is_many, variable.is_many)
+        assert made.get("allValue") == (".+" if variable.is_many else None)
+        operator = "=~" if variable.is_many else "="
+        for expr in [query.expr for panel in board.panels for query in panel.queries]:
+            assert set(re.findall(rf'(=~|=)"\${variable.name}"', expr)) <= {operator}
+
+
+@of_panels
+def test_a_panel_that_may_be_empty_says_why_instead_of_no_data(board: Board, panel: Panel) -> None:
+    made = drawn(board, panel)
+
+    assert made["fieldConfig"]["defaults"].get("noValue", "") == panel.quiet
+    assert "No data" not in panel.quiet
+
+
+def test_a_table_leads_to_the_dashboard_of_one_row() -> None:
+    (made,) = [panel for panel in written(BOARDS[0])["panels"] if panel["type"] == "table"]
+    links = [part["value"] for each in made["fieldConfig"]["overrides"] for part in each["properties"] if part["id"] == "links"]
+    address = links[0][0]["url"]
+    job = next(board for board in BOARDS if board.uid == "coterie-job")
+
+    assert address.startswith(f"/d/{job.uid}?")
+    assert set(re.findall(r"var-([a-z]+)=", address)) == {"datasource", *(variable.name for variable in job.variables)}
+    assert {"job_namespace", "job_name"} == set(re.findall(r"__data\.fields\.([a-z_]+)", address))
+
+
+@of_panels
+def test_limits_rise(board: Board, panel: Panel) -> None:
+    made = drawn(board, panel)
+    steps = made["fieldConfig"]["defaults"]["thresholds"]["steps"]
+
+    assert steps[0]["value"] is None
+    assert [step["value"] for step in steps[1:]] == sorted(limit.value for limit in panel.limits)
+    assert len({step["color"] for step in steps}) == len(steps) or panel.title == "Leaders"  # too few and too many are both bad
 
 
 def test_no_dashboard_is_left_over() -> None:
