@@ -20,6 +20,7 @@ class DropReason(StrEnum):
     PROTOCOL_VIOLATION = "ProtocolViolation"
     POLICY_REFUSED = "PolicyRefused"
     SLOT_USED = "SlotUsed"
+    SUM_REFUSED = "SumRefused"
 
 
 SENTENCES: dict[DropReason, str] = {
@@ -34,6 +35,7 @@ SENTENCES: dict[DropReason, str] = {
     DropReason.PROTOCOL_VIOLATION: "the client broke the protocol",
     DropReason.POLICY_REFUSED: "the job is weaker than the tenant's policy allows",
     DropReason.SLOT_USED: "the client has already used this slot",
+    DropReason.SUM_REFUSED: "the client helps to open no second sum that is close to an earlier one",
 }
 
 

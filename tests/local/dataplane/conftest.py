@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.local.dataplane.loopback import World
 from tests.local.dataplane.nursery import Nursery
-from tests.local.dataplane.pods import DataPlane
+from tests.local.dataplane.pods import TASKS, DataPlane
 
 import coterie_worker.transport  # noqa: F401 - before anything imports gRPC
 
@@ -36,6 +36,12 @@ def plane(tmp_path: Path, nursery: Nursery) -> Iterator[Callable[..., DataPlane]
     yield make
     for each in made:
         each.stop()
+
+
+@pytest.fixture
+def tasks_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' tasks, for rounds that are computed by hand in the test's own process."""
+    monkeypatch.syspath_prepend(str(TASKS))
 
 
 @pytest.fixture

@@ -108,8 +108,11 @@ def fork(command: dict[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(command["environment"])
     sys.path[:0] = command["environment"].get("PYTHONPATH", "").split(os.pathsep)
+    import dying  # beside this file, which runs as a program
+
     from coterie_worker.cli import main
 
+    dying.arm()
     main(command["arguments"])
     return None
 

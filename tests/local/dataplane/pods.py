@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.local.dataplane import dying
 from tests.local.dataplane.authority import Authority
 from tests.local.dataplane.nursery import Child, Nursery
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TASKS = Path(__file__).parent / "tasks"
+DYING = Path(dying.__file__)
 PATIENCE_SECONDS = 60.0
 JOB_UID = "6a9f0c1e-0000-4000-8000-000000000001"
 SERVICE = "tiny-aggregator.research.svc"
@@ -101,7 +103,8 @@ class Pod:
             self.process = self.nursery.start(arguments, self.environment, str(self.root), str(self.root / "log"))
             return
         with (self.root / "log").open("ab") as log:
-            command = [sys.executable, "-m", "coterie_worker", *arguments]
+            program = [str(DYING)] if dying.VARIABLE in self.environment else ["-m", "coterie_worker"]
+            command = [sys.executable, *program, *arguments]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment, cwd=self.root)
 
     def send(self, number: signal.Signals) -> None:
@@ -113,6 +116,15 @@ class Pod:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+
+    def dies(self, death: dying.Death) -> None:
+        """Let the next process kill itself there."""
+        self.environment.update(death.environment)
+
+    def has_died(self) -> None:
+        """Wait for that, and let the process after it live."""
+        assert self.wait() == -signal.SIGKILL, self.log
+        del self.environment[dying.VARIABLE]
 
     def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for the exit code."""

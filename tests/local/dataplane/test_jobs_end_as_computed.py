@@ -5,9 +5,8 @@ from __future__ import annotations
 import ssl
 import urllib.request
 
-import numpy as np
 import pytest
-from tests.local.dataplane.pods import TASKS
+from tests.local.dataplane.byhand import model_is_exact
 
 from coterie_api.names import PORT_METRICS, PORT_STATUS
 from coterie_api.podconfig import Aggregation, TenantPolicy
@@ -15,36 +14,16 @@ from coterie_api.v1alpha1.job import PublicEvaluation, SelectBy
 from coterie_api.v1alpha1.sources import PersistentVolumeClaimSource, Source
 from coterie_api.v1alpha1.training import Weighting
 from coterie_api.v1alpha1.types import Evaluation, Strategy
-from coterie_worker.layout import pack
-from coterie_worker.training import Trainer, load_initial
 
 pytestmark = pytest.mark.local
 ROUNDS = 3
 PUBLIC = PublicEvaluation(Source(persistent_volume_claim=PersistentVolumeClaimSource("public")))
 
 
-def trained_by_hand(plane) -> np.ndarray:
-    """FedAvg by examples in float64 over the very same clients, without Coterie's rounds, wire and encoding."""
-    initial = load_initial(plane.checkpoint)
-    vector = pack(initial.model, initial.layout).astype(np.float64)
-    trainers = [Trainer(plane.job, member.place("/data"), initial.layout, initial.model, index=i) for i, member in enumerate(plane.members)]
-    for number in range(plane.job.rounds):
-        updates = [trainer.train(vector.astype(np.float32), number) for trainer in trainers]
-        is_uniform = plane.job.strategy.weighting is Weighting.UNIFORM
-        weights = [1.0 if is_uniform else min(1.0, update.examples / plane.job.strategy.weight_cap) for update in updates]
-        vector += np.average([update.values for update in updates], axis=0, weights=weights)
-    return vector
-
-
-@pytest.fixture
-def task_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(TASKS))
-
-
 @pytest.mark.parametrize(
     ("protocol", "weighting"), [("SecAggPlus", Weighting.UNIFORM), ("SecAggPlus", Weighting.EXAMPLES), ("None", Weighting.EXAMPLES)]
 )
-def test_a_job_ends_with_the_model_that_plain_averaging_gives(plane, task_path, protocol, weighting) -> None:
+def test_a_job_ends_with_the_model_that_plain_averaging_gives(plane, tasks_are_importable, protocol, weighting) -> None:
     policy = TenantPolicy(secure_aggregation=protocol != "None")
     job = plane(
         3, rounds=ROUNDS, strategy=Strategy(weighting=weighting, weight_cap=64), aggregation=Aggregation(protocol, 3, 0, 3), policy=policy
@@ -54,12 +33,7 @@ def test_a_job_ends_with_the_model_that_plain_averaging_gives(plane, task_path, 
 
     assert job.aggregator.wait() == 0, job.aggregator.log
     assert [member.wait() for member in job.members] == [0, 0, 0]
-    by_hand = trained_by_hand(job)
-    model = job.model()
-    tensors = {entry.name: by_hand[entry.offset : entry.end] for entry in load_initial(job.checkpoint).layout.in_vector}
-    for name, expected in tensors.items():
-        # One stochastic rounding of 1/65536 per client and round, divided by a weight of at least 20/64, and what it grows to.
-        np.testing.assert_allclose(model[name].ravel(), expected, atol=ROUNDS * 2e-4)
+    model_is_exact(job)
     assert [line["survivors"] for line in job.history] == [3] * ROUNDS
     assert job.slots == [1, 2, 3]
     word = job.aggregator.last_word

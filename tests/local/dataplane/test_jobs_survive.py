@@ -6,10 +6,10 @@ unread. Nothing here waits for time to pass.
 
 from __future__ import annotations
 
-import json
 import signal
 
 import pytest
+from tests.local.dataplane.endings import ends_well
 from tests.local.dataplane.pods import DataPlane, wait_for
 
 from coterie_api.names import EXIT_OK, EXIT_RETRY, EXIT_TERMINAL
@@ -17,17 +17,6 @@ from coterie_api.podconfig import TenantPolicy
 from coterie_api.progress import DropReason
 
 pytestmark = pytest.mark.local
-
-
-def ends_well(job: DataPlane, rounds: int) -> None:
-    """The aggregator ends with all rounds done, every round once, and slots that only ever increased."""
-    assert job.aggregator.wait() == EXIT_OK, job.aggregator.log
-    assert [line["round"] for line in job.history] == list(range(1, rounds + 1))
-    assert job.slots == sorted(set(job.slots))
-    for member in job.members:
-        record = member.place("/state") / "slots.json"
-        if record.exists():
-            assert json.loads(record.read_bytes())["last_slots"][job.job.job_uid] <= job.slots[-1]
 
 
 def in_training(job: DataPlane, *held: int) -> None:

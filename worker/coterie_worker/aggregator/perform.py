@@ -103,16 +103,24 @@ class Performer:
             outbox = await asyncio.to_thread(epoch.close) if stage is Stage.UNMASK else epoch.close()
         except TooFewSurvivors as error:
             log.warning("%s", error)
-            return on.TooFew(command.step, error.came, error.needed)
+            return on.TooFew(command.step, error.came, error.needed, self._asked(stage))
         except DealerCheated as error:
             log.warning("%s", error)
             self._server.note(error)
-            return on.TooFew(command.step, len(epoch.live - {error.dealer}), self._parameters.min_survivors)
+            return on.TooFew(command.step, len(epoch.live - {error.dealer}), self._parameters.min_survivors, self._asked(stage))
         if stage is Stage.INPUT and epoch.frozen is not None:
             digest = hashlib.sha256(epoch.frozen.to_bytes()).digest()
             await asyncio.to_thread(self._files.slots.freeze, epoch.frozen.header.slot, digest)
+        if stage is Stage.CONSISTENCY and epoch.frozen is not None:
+            slot, survivors = epoch.frozen.header.slot, frozenset(epoch.frozen.survivors)
+            await asyncio.to_thread(self._files.slots.ask, slot, self.model.version, survivors)
         self._send(outbox)
         return self._answer(command, epoch)
+
+    def _asked(self, stage: Stage) -> frozenset[int]:
+        """The survivors whose sum clients were asked to open, if it came to that."""
+        frozen = self._require_epoch().frozen
+        return frozenset(frozen.survivors) if stage is Stage.UNMASK and frozen is not None else frozenset()
 
     def _answer(self, command: do.CloseStage, epoch: ServerEpoch | PlainServer) -> on.Answer:
         if epoch.stage is Stage.READY:

@@ -101,6 +101,7 @@ class Aggregator:
             rounds_done=snapshot.rounds_done if snapshot else 0,
             next_slot=max(snapshot.next_slot if snapshot else 1, self._files.slots.next_slot),
             next_epoch=max(snapshot.next_epoch if snapshot else 1, self._files.slots.next_epoch),
+            opened=self._files.slots.asked_in(snapshot.rounds_done if snapshot else 0),
             **({"selection": snapshot.selection} if snapshot else {}),
         )
         self._model = Model(job, initial, snapshot)
@@ -161,8 +162,8 @@ class Aggregator:
 
     async def _translate(self, event: Event) -> on.Event | None:
         match event:
-            case Joined(index):
-                return self._joined(index)
+            case Joined(index, last_slot):
+                return self._joined(index, last_slot)
             case Left(index, reason):
                 return on.ClientLeft(index, reason)
             case Received(index, Control(payload)):
@@ -175,14 +176,23 @@ class Aggregator:
                 return self._noted(value)
         raise TypeError(f"an event of type {type(event).__name__}")
 
-    def _joined(self, index: int) -> on.Event | None:
+    def _joined(self, index: int, last_slot: int) -> on.Event | None:
         if index in self._banned:
             self._server.expel(index, DropReason.PROTOCOL_VIOLATION)
             return None
+        if not self._state.believes(last_slot):
+            return self._disbelieve(index, last_slot)
         self._perform.joined(index)
         self._tally.gone.pop(index, None)
         log.info("client %s joined", self._job.roster[index].client)
-        return on.ClientJoined(index)
+        return on.ClientJoined(index, last_slot)
+
+    def _disbelieve(self, index: int, last_slot: int) -> on.Event:
+        """Leave a client out whose slot makes no sense. Its stream stays: it would only dial again and say the same."""
+        client, next_slot = self._job.roster[index].client, self._state.next_slot
+        log.warning("client %s says that it has used slot %d, the next one is %d: it is left out", client, last_slot, next_slot)
+        self._tally.gone[index] = self._tally.drop(index, DropReason.PROTOCOL_VIOLATION)
+        return on.ClientWithdrew(index, DropReason.PROTOCOL_VIOLATION)
 
     def _hear(self, index: int, payload: bytes) -> on.Event | None:
         epoch = self._perform.epoch
@@ -291,7 +301,9 @@ class Aggregator:
     def _too_few(self, finish: do.Finish) -> str:
         """How many came and how many were needed, and who was missing for which reason."""
         message = f"round {self._state.rounds_done + 1}: {finish.came} clients came, {finish.needed} are needed"
-        return "; ".join((message, *map(describe, self.progress().drops)))
+        names = ", ".join(self._job.roster[index].client for index in sorted(finish.opened))
+        again = (f"its sum was asked for before, and clients open it again only of the same: {names}",) if names else ()
+        return "; ".join((message, *again, *map(describe, self.progress().drops)))
 
     def _make_server(self, spec_hash: bytes) -> RoundsServer:
         job = self._job

@@ -1,12 +1,14 @@
 """The log of opened slots: a line is on disk before any client is asked, so a crash can waste a slot and never reuse it.
 
-One JSON object a line: `{"epoch":2}`, `{"slot":9,"round":4}`, `{"frozen":9,"survivors":"<SHA-256>"}`. Only whole lines
-count. A torn last line was never acted upon, for its append didn't return, and it is cut off.
+One JSON object a line: `{"epoch":2}`, `{"slot":9,"round":4}`, `{"frozen":9,"survivors":"<SHA-256>"}`,
+`{"asked":9,"round":4,"clients":[0,1,2]}`. Only whole lines count. A torn last line was never acted upon, for its append
+didn't return, and it is cut off.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from coterie_worker.durable import DISK, Disk, DurableError
@@ -26,6 +28,14 @@ class SlotUsedBefore(DurableError):
     """A slot or epoch isn't greater than all before it: this process's own mistake."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Clients were asked to open the sum of these survivors, and it may be open."""
+
+    round_index: int
+    survivors: frozenset[int]
+
+
 class SlotLog:
     """The log of one job's epochs and slots.
 
@@ -40,7 +50,8 @@ class SlotLog:
         self._path = folder / FILE
         self._disk = disk
         self._is_sound = True
-        self._last = {"slot": _FIRST - 1, "epoch": _FIRST - 1, "frozen": _FIRST - 1}
+        self._last = {"asked": _FIRST - 1, "slot": _FIRST - 1, "epoch": _FIRST - 1, "frozen": _FIRST - 1}
+        self._asked: Asked | None = None
         self._recover()
 
     @property
@@ -52,6 +63,10 @@ class SlotLog:
     def next_epoch(self) -> int:
         """The least epoch that is free for certain."""
         return self._last["epoch"] + 1
+
+    def asked_in(self, round_index: int) -> frozenset[int]:
+        """Return the survivors whose sum clients were last asked to open in this round; none if they weren't."""
+        return self._asked.survivors if self._asked is not None and self._asked.round_index == round_index else frozenset()
 
     def open_epoch(self, epoch: int) -> None:
         """Log an epoch before its first message is sent."""
@@ -65,13 +80,21 @@ class SlotLog:
         """Log which set of survivors a slot has, before they are asked to agree: there can't be a second one."""
         self._append("frozen", {"frozen": slot, "survivors": survivors_hash.hex()})
 
-    def _append(self, kind: str, line: dict[str, Any]) -> None:
+    def ask(self, slot: int, round_index: int, survivors: frozenset[int]) -> None:
+        """Log that clients are about to be asked to open a slot's sum: from here on they open no other one close to it.
+
+        Not synced: it is there after a kill. What a power cut takes away, the clients' refusals tell.
+        """
+        self._append("asked", {"asked": slot, "round": round_index, "clients": sorted(survivors)}, sync=False)
+        self._asked = Asked(round_index, survivors)
+
+    def _append(self, kind: str, line: dict[str, Any], *, sync: bool = True) -> None:
         if line[kind] <= self._last[kind]:
             raise SlotUsedBefore(f"{self._path}: {kind} {line[kind]}, must be greater than {self._last[kind]}")
         if not self._is_sound:
             raise DamagedSlotLog(f"{self._path}: an earlier write failed, so its end is unknown; start the aggregator again")
         self._is_sound = False
-        self._disk.append(self._path, json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        self._disk.append(self._path, json.dumps(line, separators=(",", ":")).encode() + b"\n", sync=sync)
         self._last[kind] = line[kind]
         self._is_sound = True
 
@@ -96,6 +119,14 @@ class SlotLog:
         if fields[kind] <= self._last[kind]:
             raise DamagedSlotLog(f"{self._path}:{number}: {kind} {fields[kind]}, must be greater than {self._last[kind]}")
         self._last[kind] = fields[kind]
+        if kind == "asked":
+            self._asked = self._asked_of(fields, number)
+
+    def _asked_of(self, fields: dict[str, Any], number: int) -> Asked:
+        round_index, clients = fields.get("round"), fields.get("clients")
+        if type(round_index) is not int or not isinstance(clients, list) or not all(type(client) is int for client in clients):
+            raise DamagedSlotLog(f"{self._path}:{number}: not a line of this log")
+        return Asked(round_index, frozenset(clients))
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

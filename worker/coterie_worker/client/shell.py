@@ -27,6 +27,7 @@ from coterie_worker.secagg import (
     PlainClient,
     PolicyRefused,
     SlotHeader,
+    SumTooClose,
     parameters_of,
     starts_epoch,
 )
@@ -106,6 +107,7 @@ class Client:
         )
         peer = Peer(role.aggregator, PORT_ROUNDS, pod.at(PATH_HOSTS), (pod.at(PATH_TLS) / "ca.crt").read_bytes())
         self._connection = Connection(peer, Credential(job.job_uid, role.index, spec_hash, self._identity), limits)
+        self._connection.last_slot = max(0, record.last(job.job_uid))
         self._heavy = ThreadPoolExecutor(1, "training")  # one at a time: the task's generators are the process's own
         self._cores = os.cpu_count() or 1
         self._maskers = ThreadPoolExecutor(self._cores, "masking")
@@ -222,6 +224,8 @@ class Client:
                 replies = self._epoch.receive(payload)
             except PeerProtocolError as error:
                 log.warning("refused a message of the aggregator: %s: %s", type(error).__name__, error)
+                if isinstance(error, SumTooClose):
+                    self._connection.send(Dropped(self._epoch.last_slot, DropReason.SUM_REFUSED))
                 return
         for reply in replies:
             self._connection.send(Control(reply))
@@ -257,6 +261,7 @@ class Client:
         try:
             encoded = await loop.run_in_executor(self._heavy, self._work.update, model.values, model.version)
             await use
+            self._connection.last_slot = slot
         except Missed as missed:
             await asyncio.wait([use])
             drop = missed.drop

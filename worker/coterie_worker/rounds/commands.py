@@ -123,6 +123,7 @@ class Finish:
     version: int | None
     came: int = 0  # where the outcome is a lack of clients: how many there were
     needed: int = 0
+    opened: frozenset[int] = frozenset()  # of a sum that may be open already, and only with these clients once more
 
 
 Command: TypeAlias = Await | StartEpoch | Drop | Skip | OpenSlot | CloseStage | ApplySum | Record | Checkpoint | Publish | Finish

@@ -11,9 +11,13 @@ from coterie_api.progress import DropReason
 
 @dataclass(frozen=True, slots=True)
 class ClientJoined:
-    """A client has proved its identity and is ready; a new process of it, not a stream resumed by the same one."""
+    """A client has proved its identity and is ready; a new process of it, not a stream resumed by the same one.
+
+    `last_slot` is the last slot that it has used by its own record, 0 for none. `believes` must have agreed to it.
+    """
 
     client: int
+    last_slot: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class ClientWithdrew:
 
 @dataclass(frozen=True, slots=True)
 class ClientFailed:
-    """A client has no update in this slot, but stays: its task raised, its update was not finite."""
+    """A client does not do its part in this slot, but stays: its task raised, it opens no sum close to an earlier one."""
 
     client: int
     slot: int
@@ -82,11 +86,15 @@ class SumOpened:
 
 @dataclass(frozen=True, slots=True)
 class TooFew:
-    """A stage of the epoch or slot ended with fewer honest clients than its protocol needs; nothing was opened."""
+    """A stage of the epoch or slot ended with fewer honest clients than its protocol needs; nothing was opened.
+
+    `asked` are the survivors whose sum clients were asked to open before it failed; empty if it didn't come to that.
+    """
 
     step: int
     came: int
     needed: int
+    asked: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ def begin(rules: Rules, resume: Resume | None = None) -> Transition:
         next_slot=start.next_slot,
         next_epoch=start.next_epoch,
         selection=start.selection,
+        opened=start.opened,
     )
     # A crash may have come between the last checkpoint and its publishing. Publishing twice does no harm.
     shown = (do.Publish(start.rounds_done, start.selection),) if start.rounds_done else ()
@@ -82,6 +83,8 @@ def _check(state: State, event: on.Event) -> None:
         raise UnexpectedEvent(f"{type(event).__name__}: client is {client}, must be from 0 to {state.rules.roster - 1}")
     if step > state.step:
         raise UnexpectedEvent(f"{type(event).__name__}: step is {step}, the newest given out is {state.step}")
+    if isinstance(event, on.ClientJoined) and not state.believes(event.last_slot):
+        raise UnexpectedEvent(f"ClientJoined: last_slot is {event.last_slot}, which `believes` must have refused")
     if isinstance(event, on.Evaluated) and not 1 <= event.version <= state.rounds_done:
         raise UnexpectedEvent(f"Evaluated: version is {event.version}, must be from 1 to {state.rounds_done}, the newest model")
 
@@ -98,6 +101,7 @@ def _joined(state: State, event: on.ClientJoined) -> Transition:
         live=state.live | {client},
         joiners=state.joiners | {client},
         withdrawn=state.withdrawn - {client},
+        slot_floor=max(state.slot_floor, event.last_slot + 1),
     )
     return _then(dropped, _next(state)) if _is_assembling(state) else (state, dropped)
 
@@ -115,9 +119,12 @@ def _withdrew(state: State, event: on.ClientWithdrew) -> Transition:
 
 
 def _failed(state: State, event: on.ClientFailed) -> Transition:
-    if state.phase is not Phase.TRAINING or event.slot != state.slot:
+    if event.slot != state.slot or state.waiting is None or event.client not in state.waiting:
         return state, ()
-    if state.waiting is None or event.client not in state.waiting:
+    if state.phase is Phase.UNMASKING and event.reason is DropReason.SUM_REFUSED:
+        refusal = Absence(state.slot, event.client, event.reason)
+        return _settle(_not_waiting_for(replace(state, failed=(*state.failed, refusal)), event.client), ())
+    if state.phase is not Phase.TRAINING:
         return state, ()
     return _settle(_not_waiting_for(_absent(state, event.client, event.reason), event.client), (do.Skip(event.client),))
 
@@ -158,7 +165,7 @@ def _stage_opened(state: State, answer: on.StageOpened) -> Transition:
 
 
 def _missing(state: State, waiting_for: frozenset[int]) -> frozenset[int]:
-    return (waiting_for & state.live) - (state.failed_clients if state.phase is Phase.TRAINING else frozenset())
+    return (waiting_for & state.live) - (state.failed_clients if state.phase is Phase.TRAINING else state.refused)
 
 
 def _settle(state: State, before: Iterable[do.Command]) -> Transition:
@@ -201,7 +208,7 @@ def _too_few(state: State, answer: on.TooFew) -> Transition:
     # Uploads close early once too few can still come. Then those who could have come are told, not those who were quick.
     able = len(state.cohort) - len(state.failed)
     came = able if state.phase is Phase.UNMASKING and answer.came < able < answer.needed else answer.came
-    return _attempt_failed(state, came, answer.needed)
+    return _attempt_failed(replace(state, opened=answer.asked or state.opened), came, answer.needed)
 
 
 def _attempt_failed(state: State, came: int, needed: int) -> Transition:
@@ -232,7 +239,7 @@ def _sum_opened(state: State, answer: on.SumOpened) -> Transition:
         survivors=answer.survivors,
         absences=(*state.absences, *missing),
     )
-    done = replace(state, rounds_done=state.rounds_done + 1, attempt=0, failed=(), absences=())
+    done = replace(state, rounds_done=state.rounds_done + 1, attempt=0, failed=(), absences=(), opened=frozenset())
     final = (
         do.ApplySum(record.round_index, record.slot),
         record,
@@ -268,6 +275,8 @@ def _next(state: State) -> Transition:
         return _open_slot(state)
     if len(state.live) < rules.quorum:
         return _pause(state, Phase.ASSEMBLING, rules.assembly_seconds)
+    if not state.opened <= state.live and not state.opened & state.withdrawn:
+        return _pause(state, Phase.GATHERING, rules.assembly_seconds)
     if state.has_assembled or len(state.live) == state.expected:
         return _start_epoch(state)
     return _pause(state, Phase.GATHERING, rules.gathering_seconds)
@@ -283,6 +292,7 @@ def _pause(state: State, phase: Phase, seconds: float) -> Transition:
 def _start_epoch(state: State) -> Transition:
     state = replace(
         _ask(state),
+        next_slot=max(state.next_slot, state.slot_floor),
         phase=Phase.KEYING,
         holders=state.live,
         joiners=frozenset(),
@@ -300,10 +310,17 @@ def _open_slot(state: State) -> Transition:
         slot=state.next_slot,
         next_slot=state.next_slot + 1,
         slots_left=state.slots_left - 1,
-        cohort=cohort(state.rules.seed, state.rounds_done, state.holders, state.rules.cohort_size),
+        cohort=_cohort(state),
         failed=(),
     )
     return state, (do.OpenSlot(state.step, state.slot, state.rounds_done, state.cohort),)
+
+
+def _cohort(state: State) -> frozenset[int]:
+    """Those of the sum that may be open already, if all of them are there: clients open no other one close to it."""
+    if state.opened and state.opened <= state.holders:
+        return state.opened
+    return cohort(state.rules.seed, state.rounds_done, state.holders, state.rules.cohort_size)
 
 
 def _ask(state: State) -> State:
@@ -337,7 +354,7 @@ def _finish(state: State, outcome: do.Outcome, came: int = 0, needed: int | None
     finished = replace(state, phase=Phase.DONE, step=state.step + 1, waiting=None, is_answer_due=False)
     if outcome in (do.Outcome.COMPLETED, do.Outcome.STOPPED_EARLY):
         return finished, (do.Finish(outcome, _released(state.selection, state.rounds_done)),)
-    return finished, (do.Finish(outcome, None, came, state.rules.quorum if needed is None else needed),)
+    return finished, (do.Finish(outcome, None, came, state.rules.quorum if needed is None else needed, state.opened),)
 
 
 def _released(selection: Selection, newest: int) -> int:

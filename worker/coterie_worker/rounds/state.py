@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from coterie_api.progress import DropReason
 from coterie_worker.rounds.commands import Absence
 from coterie_worker.rounds.selection import Criterion, Selection
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 GATHERING_SECONDS = 20  # clients of one job start within seconds of each other, once their pods run
 REPLY_SECONDS = 30  # no training behind it; a client that needs longer is not coming
+MAX_SLOT_JUMP = 2**20  # more slots than the longest job opens, and 2⁴³ such jumps fit below the protocol's last slot
 EVALUATION_SECONDS = 60  # a test set's worth of forward passes; a slower evaluator loses only the last model's numbers
 _NOBODY: frozenset[int] = frozenset()
 
@@ -96,12 +98,16 @@ NOTHING_EVALUATED = Selection()
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Where a job goes on: the defaults at first, else from the checkpoint and the slot log, whichever is further."""
+    """Where a job goes on: the defaults at first, else from the checkpoint and the slot log, whichever is further.
+
+    `opened` are the survivors whose sum clients were asked to open in this very round before the crash; else empty.
+    """
 
     rounds_done: int = 0
     next_slot: int = 1
     next_epoch: int = 1
     selection: Selection = NOTHING_EVALUATED
+    opened: frozenset[int] = frozenset()
 
 
 class Phase(StrEnum):
@@ -136,6 +142,8 @@ class State:
     attempt: int = 0  # failed tries at this round
     next_slot: int = 1
     next_epoch: int = 1
+    slot_floor: int = 1  # the next epoch's least slot: clients have used those below, by their own records
+    opened: frozenset[int] = _NOBODY  # survivors whose sum of this round clients may have opened: they open no other close to it
 
     live: frozenset[int] = _NOBODY  # connected now
     withdrawn: frozenset[int] = _NOBODY  # won't come again
@@ -164,3 +172,13 @@ class State:
     def failed_clients(self) -> frozenset[int]:
         """Clients without an update in the open slot."""
         return frozenset(absence.client for absence in self.failed)
+
+    @property
+    def refused(self) -> frozenset[int]:
+        """Clients that don't help to open the slot's sum."""
+        return frozenset(absence.client for absence in self.failed if absence.reason is DropReason.SUM_REFUSED)
+
+    def believes(self, last_slot: int) -> bool:
+        """Whether a client may have used this slot. Slots of a job that has lost its log begin above those that clients
+        have used, and one client alone must not push them to their end."""
+        return last_slot < self.next_slot + MAX_SLOT_JUMP

@@ -24,6 +24,7 @@
     │   ├── BadSeal                a sealed share does not open
     │   ├── BadShare               a share is not the one that its dealer committed to
     │   ├── BadSurvivors           unknown, repeated or missing ids in a set of survivors or participants
+    │   │   └── SumTooClose        the set differs by few clients from one whose sum over the same model is open
     │   ├── BelowThreshold         fewer participants, survivors, neighbors or signatures than this client insists on
     │   ├── BadReveal              a part of the graph's seed is missing or not the one that was committed to
     │   └── TooManyGraphs          the aggregator gave up too many orders of the graph in a row
@@ -161,6 +162,10 @@ class BadShare(PeerProtocolError):
 
 class BadSurvivors(PeerProtocolError):
     """Unknown, repeated or missing ids in a set of participants or survivors."""
+
+
+class SumTooClose(BadSurvivors):
+    """The set of survivors differs by too few clients from one whose sum over the same model was opened."""
 
 
 class BelowThreshold(PeerProtocolError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from coterie_worker.secagg.errors import BadSurvivors, TooManyGraphs
+from coterie_worker.secagg.errors import SumTooClose, TooManyGraphs
 from coterie_worker.secagg.graph import bits_of
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ class ClientMemory:
     graphs: int = 0  # orders of a Harary graph that this client helped to draw since a sum opened
 
     def check_difference(self, model_hash: bytes, survivors: Iterable[int], least: int) -> None:
-        """Raise BadSurvivors if two sums over one model would differ by fewer clients than a sum may have.
+        """Raise SumTooClose if two sums over one model would differ by fewer clients than a sum may have.
 
         Equal sets are fine: they open nothing new about a set that is already open.
         """
         chosen = bits_of(survivors)
         for before in self.opened.get(model_hash, ()):
             if 0 < (difference := (before ^ chosen).bit_count()) < least:
-                raise BadSurvivors(f"survivors: they differ from those of an opened sum over the same model by {difference} clients")
+                raise SumTooClose(f"survivors: they differ from those of an opened sum over the same model by {difference} clients")
 
     def remember(self, model_hash: bytes, survivors: Iterable[int]) -> None:
         """Note that the shares for this sum left."""

@@ -2,7 +2,8 @@
 
 The server shows a P-256 certificate of the operator's CA in TLS 1.3. The client then signs, with the tenant's Ed25519 key,
 
-    label ‖ nonce (32) ‖ SHA-256 of the server certificate's DER (32) ‖ instance (16) ‖ spec_hash (32) ‖ index (4, big-endian) ‖ job uid
+    label ‖ nonce (32) ‖ SHA-256 of the server certificate's DER (32) ‖ instance (16) ‖ spec_hash (32) ‖ index (4, big-endian)
+    ‖ last slot (8, big-endian) ‖ job uid
 
 Every part but the last has a fixed length, so two different claims never have the same bytes. The certificate is the one that
 terminates *this* client's TLS connection (`tls.pin` fixes it before gRPC dials), and the server checks against its own: a relay
@@ -14,7 +15,7 @@ spec_hash keep a proof from serving another job.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -35,19 +36,24 @@ class NotAuthenticated(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who a client says it is."""
+    """Who a client says it is, and which slot of the job it has used last: 0 for none.
+
+    The slot is signed, and no part of who it is: it grows while the client stays the same.
+    """
 
     job_uid: str
     index: int
     instance: bytes
     spec_hash: bytes
+    last_slot: int = field(default=0, compare=False)
 
     def transcript(self, nonce: bytes, certificate_hash: bytes) -> bytes:
         """The bytes that the client signs."""
         fixed = ((nonce, NONCE_BYTES), (certificate_hash, HASH_BYTES), (self.instance, INSTANCE_BYTES), (self.spec_hash, HASH_BYTES))
         if any(len(part) != length for part, length in fixed):
             raise NotAuthenticated("a part of the transcript has the wrong length")
-        return LABEL + b"".join(part for part, _ in fixed) + self.index.to_bytes(4, "big") + self.job_uid.encode()
+        numbers = self.index.to_bytes(4, "big") + self.last_slot.to_bytes(8, "big")
+        return LABEL + b"".join(part for part, _ in fixed) + numbers + self.job_uid.encode()
 
 
 @dataclass(frozen=True, slots=True)

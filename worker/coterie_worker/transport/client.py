@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -88,6 +88,7 @@ class Connection:
         self._session = b""
         self._new_link()
         self.holds = b""  # hash of the initial model, told at the next dial
+        self.last_slot = 0  # the last one used by the client's own record, told at the next dial
         self.is_finished = False
 
     def send(self, message: Message) -> None:
@@ -140,7 +141,7 @@ class Connection:
             await self._serve(call)
 
     async def _handshake(self, call: Any, certificate_hash: bytes) -> None:
-        claim = self._credential.claim
+        claim = replace(self._credential.claim, last_slot=self.last_slot)
         await call.write(
             pb.Frame(
                 hello=pb.Hello(
@@ -152,6 +153,7 @@ class Connection:
                     session=self._session,
                     received=self._receiver.received,
                     holds=self.holds,
+                    last_slot=claim.last_slot,
                 )
             )
         )

@@ -73,9 +73,10 @@ FromClient: TypeAlias = Control | Vector | Dropped
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A client proved itself in a new session: it knows nothing of the running epoch."""
+    """A client proved itself in a new session: it knows nothing of the running epoch, and it says which slot it used last."""
 
     index: int
+    last_slot: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,7 @@ class RoundsServer:
         hello = await self._expect(context, "hello")
         if hello.version != VERSION or len(hello.job_uid) > 64:
             raise NotAuthenticated("the client speaks another version of the protocol")
-        claim = Claim(hello.job_uid, hello.index, hello.instance, hello.spec_hash)
+        claim = Claim(hello.job_uid, hello.index, hello.instance, hello.spec_hash, hello.last_slot)
         self._admission.check_claim(claim)
         nonce = secrets.token_bytes(NONCE_BYTES)
         await context.write(pb.Frame(challenge=pb.Challenge(nonce=nonce)))
@@ -194,7 +194,7 @@ class RoundsServer:
             session.sender.post(vector)
         if self._finished is not None:
             session.sender.post(self._finished)
-        self._events.put_nowait(Joined(claim.index))
+        self._events.put_nowait(Joined(claim.index, claim.last_slot))
         return self._attach(session)
 
     def _attach(self, session: Session) -> Session:

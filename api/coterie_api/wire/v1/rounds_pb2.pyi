@@ -50,7 +50,7 @@ class Frame(_message.Message):
     def __init__(self, ack: _Optional[int] = ..., sequence: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., challenge: _Optional[_Union[Challenge, _Mapping]] = ..., proof: _Optional[_Union[Proof, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ..., vector_begin: _Optional[_Union[VectorBegin, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., vector_end: _Optional[_Union[VectorEnd, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., drop: _Optional[_Union[Drop, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("version", "job_uid", "index", "instance", "spec_hash", "session", "received", "holds")
+    __slots__ = ("version", "job_uid", "index", "instance", "spec_hash", "session", "received", "holds", "last_slot")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     JOB_UID_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,7 @@ class Hello(_message.Message):
     SESSION_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     HOLDS_FIELD_NUMBER: _ClassVar[int]
+    LAST_SLOT_FIELD_NUMBER: _ClassVar[int]
     version: int
     job_uid: str
     index: int
@@ -67,7 +68,8 @@ class Hello(_message.Message):
     session: bytes
     received: int
     holds: bytes
-    def __init__(self, version: _Optional[int] = ..., job_uid: _Optional[str] = ..., index: _Optional[int] = ..., instance: _Optional[bytes] = ..., spec_hash: _Optional[bytes] = ..., session: _Optional[bytes] = ..., received: _Optional[int] = ..., holds: _Optional[bytes] = ...) -> None: ...
+    last_slot: int
+    def __init__(self, version: _Optional[int] = ..., job_uid: _Optional[str] = ..., index: _Optional[int] = ..., instance: _Optional[bytes] = ..., spec_hash: _Optional[bytes] = ..., session: _Optional[bytes] = ..., received: _Optional[int] = ..., holds: _Optional[bytes] = ..., last_slot: _Optional[int] = ...) -> None: ...
 
 class Challenge(_message.Message):
     __slots__ = ("nonce",)

@@ -106,7 +106,7 @@ def test_a_whole_last_line_that_goes_back_is_refused(tmp_path):
 
 def test_after_a_failed_write_nothing_more_is_opened(tmp_path):
     class Full:
-        def append(self, path, data):
+        def append(self, path, data, *, sync=True):
             raise OSError("no space left on device")
 
     log = SlotLog(tmp_path, Full())
@@ -155,7 +155,7 @@ def test_no_crash_frees_an_opened_slot_or_epoch(tmp_path):
 def test_a_log_that_forgets_to_sync_is_caught(tmp_path):
     def play(folder, disk, witness):
         original = disk.append
-        disk.append = lambda path, data: original(path, data, sync=False)
+        disk.append = lambda path, data, sync: original(path, data, sync=False)
         log = SlotLog(folder, disk)
         log.open_slot(1, 0)
         witness.append(1)

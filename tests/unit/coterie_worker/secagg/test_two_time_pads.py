@@ -99,7 +99,7 @@ def test_two_sums_over_one_model_that_differ_by_few_clients_are_refused_in_anoth
     world.send(world.server.close())
     again, payload = opened(2, memory, set(range(5)))
 
-    refuses(again, payload, errors.BadSurvivors, "differ from those of an opened sum over the same model by 1")
+    refuses(again, payload, errors.SumTooClose, "differ from those of an opened sum over the same model by 1")
 
 
 @pytest.mark.parametrize(("members", "model"), [(set(range(6)), 0), (set(range(5)), 1)])
