@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.coterie-installed
 
-.PHONY: dashboards demo test test-unit test-local test-controlplane test-slow fuzz check format crds proto bench bench-secagg clean
+.PHONY: cluster cluster-down dashboards demo test test-unit test-local test-controlplane test-slow fuzz check format crds proto bench bench-secagg clean
 
 demo: $(STAMP) ## train the digits example in five processes under secure aggregation
 	$(BIN)/coterie run examples/digits --output out/digits --overwrite
@@ -31,6 +31,12 @@ fuzz: $(STAMP) ## fuzz every decoder and state machine of secure aggregation, FU
 
 tools: $(STAMP) ## build what the tests of a real API server need, once; without it they are skipped, which CI doesn't allow
 	-$(BIN)/python -m tests.cluster.binaries
+
+cluster: $(STAMP) ## as root: a Kubernetes cluster of one node on this machine, with Coterie's images; again: what has ended starts again
+	$(BIN)/python -m tests.cluster up
+
+cluster-down: $(STAMP) ## as root: end that cluster and remove all that it made
+	$(BIN)/python -m tests.cluster down
 
 check: $(STAMP) ## format, lint, types, import contracts, freshness of generated files
 	$(BIN)/ruff format --check .

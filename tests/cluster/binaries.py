@@ -43,6 +43,7 @@ class Program:
     module: str
     package: str
     ldflags: str = STRIP
+    tags: str = ""
 
     @property
     def variable(self) -> str:
@@ -57,7 +58,24 @@ KUBE_CONTROLLER_MANAGER: Final = Program(
 )
 KUBECTL: Final = Program("kubectl", "kubernetes", "k8s.io/kubernetes/cmd/kubectl", _KUBERNETES_FLAGS)
 HELM: Final = Program("helm", "helm", "helm.sh/helm/v4/cmd/helm")
-PROGRAMS: Final = (ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL, HELM)
+HELM3: Final = Program("helm3", "helm3", "helm.sh/helm/v3/cmd/helm")
+HELM_UNITTEST: Final = Program("helm-unittest", "helm-unittest", "github.com/helm-unittest/helm-unittest/cmd/helm-unittest")
+HELM_DOCS: Final = Program("helm-docs", "helm-docs", "github.com/norwoodj/helm-docs/cmd/helm-docs")
+KUBECONFORM: Final = Program("kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")
+KUBE_SCHEDULER: Final = Program("kube-scheduler", "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler", _KUBERNETES_FLAGS)
+KUBELET: Final = Program("kubelet", "kubernetes", "k8s.io/kubernetes/cmd/kubelet", _KUBERNETES_FLAGS)
+KUBE_PROXY: Final = Program("kube-proxy", "kubernetes", "k8s.io/kubernetes/cmd/kube-proxy", _KUBERNETES_FLAGS)
+_CONTAINERD: Final = "github.com/containerd/containerd/v2/cmd"
+_CONTAINERD_TAGS: Final = "no_btrfs,no_devmapper,no_zfs"
+CONTAINERD: Final = Program("containerd", "containerd", f"{_CONTAINERD}/containerd", tags=_CONTAINERD_TAGS)
+CONTAINERD_SHIM: Final = Program("containerd-shim-runc-v2", "containerd", f"{_CONTAINERD}/containerd-shim-runc-v2", tags=_CONTAINERD_TAGS)
+CTR: Final = Program("ctr", "containerd", f"{_CONTAINERD}/ctr", tags=_CONTAINERD_TAGS)
+COREDNS: Final = Program("coredns", "coredns", "github.com/coredns/coredns")
+TOOLBOX: Final = Program("toolbox", "toolbox", ".")
+# What the tiers below a real node need, and what a node needs besides.
+PROGRAMS: Final = (ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL, HELM, HELM3, HELM_DOCS, HELM_UNITTEST, KUBECONFORM)
+CLUSTER_PROGRAMS: Final = (ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL, HELM)
+NODE_PROGRAMS: Final = (KUBE_SCHEDULER, KUBELET, KUBE_PROXY, CONTAINERD, CONTAINERD_SHIM, CTR, COREDNS, TOOLBOX)
 
 
 def locate(program: Program) -> Path:
@@ -92,7 +110,8 @@ def _build(program: Program, go: Path, target: Path) -> None:
     """Build beside the target, then rename: a killed build leaves no half-written program."""
     print(f"building {program.name} (once; minutes on a small machine)", file=sys.stderr, flush=True)
     unfinished = target.with_name(f".{program.name}.{os.getpid()}")
-    command = [str(go), "build", "-trimpath", "-buildvcs=false", "-ldflags", program.ldflags, "-o", str(unfinished), program.package]
+    command = [str(go), "build", "-trimpath", "-buildvcs=false", "-tags", program.tags, "-ldflags", program.ldflags]
+    command += ["-o", str(unfinished), program.package]
     environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local"}
     try:
         done = subprocess.run(
@@ -111,8 +130,8 @@ def _cache() -> Path:
 
 def _key(module: str, go_version: str) -> str:
     digest = hashlib.sha256(go_version.encode())
-    for name in ("go.mod", "go.sum"):
-        digest.update((HERE / module / name).read_bytes())
+    for path in sorted((HERE / module).glob("*")):
+        digest.update(path.read_bytes())
     return f"{module}-{digest.hexdigest()[:16]}"
 
 
@@ -158,7 +177,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 def main() -> int:
     """Say where each program is, building what is missing: minutes the first time, so not inside of a test."""
-    print("looking for etcd, kube-apiserver, kube-controller-manager, kubectl and helm; building what is missing takes minutes", flush=True)
+    names = ", ".join(each.name for each in PROGRAMS)
+    print(f"looking for {names}; building what is missing takes minutes", flush=True)
     try:
         for each in PROGRAMS:
             print(f"{each.name}: {locate(each)}", flush=True)

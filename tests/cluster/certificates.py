@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_LIFETIME: Final = datetime.timedelta(days=7)
+_LIFETIME: Final = datetime.timedelta(days=90)  # a contributor may keep a cluster for a while
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,16 @@ class Credentials:
     service_account_key: Path
     service_account_public_key: Path
 
+    @classmethod
+    def within(cls, folder: Path) -> Credentials:
+        """Return where `issue` writes into a folder."""
+        names = ("ca.crt", "server.crt", "server.key", "service-accounts.key", "service-accounts.pub")
+        return cls(*(folder / name for name in names))
+
 
 def issue(folder: Path, dns_names: tuple[str, ...], addresses: tuple[str, ...]) -> Credentials:
     """Write an authority, a serving certificate for the given names and a service-account key pair into `folder`."""
-    found = Credentials(*(folder / name for name in ("ca.crt", "server.crt", "server.key", "service-accounts.key", "service-accounts.pub")))
+    found = Credentials.within(folder)
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = _authority(authority_key)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -58,11 +64,16 @@ def _serving(
     dns_names: tuple[str, ...],
     addresses: tuple[str, ...],
 ) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
+    # The same key proves the API server to its clients, the kubelet to the API server and the API server to the kubelet, whose
+    # questions about rights RBAC answers by this group.
+    name = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:masters"), x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")]
+    subject = x509.Name(name)
     names = [x509.DNSName(name) for name in dns_names] + [x509.IPAddress(ip_address(address)) for address in addresses]
     builder = _builder(subject, authority.subject, key.public_key()).add_extension(x509.SubjectAlternativeName(names), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    builder = builder.add_extension(
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+    )
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     return builder.add_extension(identifier, critical=False).sign(authority_key, hashes.SHA256())
 

@@ -22,9 +22,10 @@ import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tests.cluster import binaries, certificates
+from tests.cluster.administrator import Administrator, write_kubeconfig
 from tests.cluster.processes import DiedError, Process, Processes, wait_until
 
 if TYPE_CHECKING:
@@ -37,38 +38,10 @@ _STARTS: Final = 3  # a free port may be taken between choosing and binding it
 
 
 @dataclass(frozen=True, slots=True)
-class ControlPlane:
-    """A cluster to test against, and how to reach it as its administrator."""
+class ControlPlane(Administrator):
+    """A control plane to test against, with the programs that make it."""
 
-    folder: Path
-    server: str
-    authority: Path
-    kubeconfig: Path
     processes: Processes
-
-    def kubectl(self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
-        """Run kubectl and return what it prints. Raises subprocess.CalledProcessError, its message on stderr."""
-        done = self.try_kubectl(*arguments, stdin=stdin, kubeconfig=kubeconfig)
-        if done.returncode != 0:
-            raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}")
-        return done.stdout
-
-    def try_kubectl(self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Run kubectl and return how it ended, for refusals that a test wants to see."""
-        command = [str(binaries.locate(binaries.KUBECTL)), f"--kubeconfig={kubeconfig or self.kubeconfig}", *arguments]
-        environment = os.environ | {"KUBECACHEDIR": str(self.folder / "kubectl-cache")}
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=300, env=environment)
-
-    def get(self, *arguments: str) -> Any:
-        """Return what `kubectl get … -o json` shows."""
-        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
-
-    def kubeconfig_of(self, namespace: str, service_account: str) -> Path:
-        """Write a kubeconfig that holds a service account's own token and nothing else."""
-        token = self.kubectl("create", "token", service_account, "-n", namespace, "--duration=2h").strip()
-        path = self.folder / f"{namespace}-{service_account}.kubeconfig"
-        write_kubeconfig(path, self.server, self.authority, token)
-        return path
 
 
 @contextmanager
@@ -82,20 +55,6 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
         yield plane
     finally:
         plane.processes.end()
-
-
-def write_kubeconfig(path: Path, server: str, authority: Path, token: str) -> None:
-    """Write a kubeconfig for one bearer token, readable by its owner alone."""
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": str(authority)}}],
-        "users": [{"name": "test", "user": {"token": token}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-        "current-context": "test",
-    }
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(content, indent=1))
 
 
 def _started(folder: Path) -> ControlPlane:
