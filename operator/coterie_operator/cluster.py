@@ -99,8 +99,13 @@ class Cluster(Protocol):
         """Return one object. Raises NotFound."""
         ...
 
-    async def list(self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = NO_LABELS) -> list[Object]:
-        """Return the objects of a namespace (None: of all) that carry all of `labels`."""
+    async def list(
+        self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = NO_LABELS, *, fields: Mapping[str, str] = NO_LABELS
+    ) -> list[Object]:
+        """Return the objects of a namespace (None: of all) that carry all of `labels`, and whose `fields` (dotted paths) have these values.
+
+        An API server knows only some fields of a kind; of Events among others `involvedObject.uid`, `reason` and `type`.
+        """
         ...
 
     async def create(self, kind: Kind, obj: Object) -> Object:

@@ -110,8 +110,10 @@ class KubeCluster:
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         return await self._call("GET", _path(kind, namespace, name))
 
-    async def list(self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = NO_LABELS) -> list[Object]:
-        return (await self._list(kind, namespace, labels))[0]
+    async def list(
+        self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = NO_LABELS, *, fields: Mapping[str, str] = NO_LABELS
+    ) -> list[Object]:
+        return (await self._list(kind, namespace, labels, fields))[0]
 
     async def create(self, kind: Kind, obj: Object) -> Object:
         namespace = obj["metadata"].get("namespace", "")
@@ -151,15 +153,18 @@ class KubeCluster:
                 _LOG.warning("watch of %s in %s broke, reconnecting: %s", kind.plural, namespace or "all namespaces", error)
                 await pause.wait()
 
-    async def _list(self, kind: Kind, namespace: str | None, labels: Mapping[str, str]) -> tuple[_Objects, str]:
+    async def _list(
+        self, kind: Kind, namespace: str | None, labels: Mapping[str, str], fields: Mapping[str, str] = NO_LABELS
+    ) -> tuple[_Objects, str]:
         """Return all objects and the version of the list, page by page, or at once if the pages' version was forgotten meanwhile."""
-        query = {"labelSelector": _selector(labels), "limit": str(_PAGE)}
+        selectors = {"labelSelector": _selector(labels), "fieldSelector": _selector(fields)}
+        query = {**selectors, "limit": str(_PAGE)}
         items: _Objects = []
         while True:
             try:
                 answer = await self._call("GET", _path(kind, namespace), query=query)
             except _Expired:
-                query = {"labelSelector": _selector(labels)}
+                query = dict(selectors)
                 items.clear()
                 continue
             items += [_typed(kind, item) for item in answer["items"]]

@@ -194,8 +194,10 @@ class GuardedCluster:
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         return await self._cluster.get(kind, namespace, name)
 
-    async def list(self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = NO_LABELS) -> list[Object]:
-        return await self._cluster.list(kind, namespace, labels)
+    async def list(
+        self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = NO_LABELS, *, fields: Mapping[str, str] = NO_LABELS
+    ) -> list[Object]:
+        return await self._cluster.list(kind, namespace, labels, fields=fields)
 
     async def create(self, kind: Kind, obj: Object) -> Object:
         async with self._elector.writing():

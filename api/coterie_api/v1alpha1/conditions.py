@@ -66,6 +66,17 @@ class Reason(StrEnum):
     AGGREGATOR_RESTARTING = "AggregatorRestarting"
     AGGREGATOR_UNREACHABLE = "AggregatorUnreachable"
     FINISHED = "Finished"
+    # Running, and of single tenants: what keeps a pod from running
+    IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
+    CONTAINER_NOT_STARTED = "ContainerNotStarted"
+    CRASH_LOOP_BACK_OFF = "CrashLoopBackOff"
+    UNSCHEDULABLE = "Unschedulable"
+    CLAIM_NOT_FOUND = "ClaimNotFound"
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason
+    VOLUME_NOT_READY = "VolumeNotReady"
+    POD_REFUSED = "PodRefused"
+    EVICTED = "Evicted"
+    NODE_LOST = "NodeLost"
     # Succeeded
     ROUNDS_COMPLETED = "RoundsCompleted"
     STOPPED_EARLY = "StoppedEarly"
@@ -104,6 +115,16 @@ SENTENCES: dict[Reason, str] = {
     Reason.AGGREGATOR_RESTARTING: "the aggregator ended early and starts again from its checkpoint",
     Reason.AGGREGATOR_UNREACHABLE: "the aggregator's status can't be read at the moment",
     Reason.FINISHED: "the job is over",
+    Reason.IMAGE_PULL_BACK_OFF: "an image of the job can't be pulled",
+    Reason.CONTAINER_NOT_STARTED: "a container of the job can't be made or started",
+    Reason.CRASH_LOOP_BACK_OFF: "a container of the job ends again and again",
+    Reason.UNSCHEDULABLE: "no node can take a pod of the job",
+    Reason.CLAIM_NOT_FOUND: "a PersistentVolumeClaim that a pod mounts does not exist",
+    Reason.SECRET_NOT_FOUND: "a Secret that a pod mounts does not exist, or lacks a key",
+    Reason.VOLUME_NOT_READY: "a pod waits for its volumes",
+    Reason.POD_REFUSED: "an admission policy, a LimitRange or the Pod Security Standard of a namespace refuses a pod",
+    Reason.EVICTED: "a pod was taken off its node",
+    Reason.NODE_LOST: "the node of a pod does not answer",
     Reason.ROUNDS_COMPLETED: "every round is done and the model is published",
     Reason.STOPPED_EARLY: "evaluation.patience ran out and the best model is published",
     Reason.INVALID_SPEC: "the job asks for something that is not allowed",

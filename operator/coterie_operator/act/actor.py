@@ -29,7 +29,8 @@ from coterie_operator.cluster import (
     Object,
 )
 from coterie_operator.core.actions import Action, AddFinalizer, Create, CreateCertificate, Delete, Emit, RemoveFinalizer
-from coterie_operator.core.observed import Job, Trouble, stamp
+from coterie_operator.core.observed import Job, Trouble, Write, stamp
+from coterie_operator.core.refusals import refusal
 from coterie_operator.manifests.naming import JobKey, job_owner
 from coterie_operator.pki import Authority, aggregator_request
 
@@ -44,6 +45,7 @@ LOG = logging.getLogger(__name__)
 A = TypeVar("A")
 
 IN_FLIGHT = 16  # writes of one plan at one time
+WEBHOOK_FAILED = "failed calling webhook"  # the API server's words for an admission webhook that it can't ask
 KINDS = {
     kind.kind: kind
     for kind in (
@@ -165,7 +167,9 @@ class Actor:
             return None  # another object of that name, or none: what was meant is gone
         except Forbidden as error:
             LOG.warning("deletion of %s %s/%s: %s", action.kind, action.namespace, action.name, error)
-            return _trouble(Reason.TENANT_ACCESS_MISSING, action.namespace, f"the operator may not delete {action.kind} {action.name}")
+            return Trouble(
+                action.namespace, Reason.TENANT_ACCESS_MISSING, f"the operator may not delete {action.kind} {action.name}", action.write
+            )
         return None
 
     async def _certify(self, action: CreateCertificate, now: datetime) -> Trouble | None:
@@ -177,20 +181,23 @@ class Actor:
     async def _create(self, obj: Object) -> Trouble | None:
         self._check()
         kind = KINDS[obj["kind"]]
-        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
-        what = f"{kind.kind} {namespace}/{name}"
+        write = Create(obj).write
+        what = f"{kind.kind} {write.namespace}/{write.name}"
         try:
             await self._cluster.create(kind, obj)
         except AlreadyExists:
             return await self._claim(kind, obj)
         except NotFound:
             return None  # the namespace is gone; the next pass sees that
-        except Forbidden as error:
+        except (Forbidden, Invalid) as error:
             LOG.warning("creation of %s: %s", what, error)
-            return _refusal(error, namespace, what)
-        except Invalid as error:
+            return _refused(error, write, what)
+        except port.Unavailable as error:
+            if WEBHOOK_FAILED not in str(error):
+                raise
+            # One namespace's broken webhook is that namespace's trouble, and no reason to stop the job's pass.
             LOG.warning("creation of %s: %s", what, error)
-            return _trouble(Reason.CREATION_FAILED, namespace, f"the API server refuses {what}")
+            return _refused(error, write, what)
         return None
 
     async def _claim(self, kind: Kind, obj: Object) -> Trouble | None:
@@ -209,25 +216,25 @@ class Actor:
         if found == meta["labels"][LABEL_JOB_UID]:
             return None
         what = f"{kind.kind} {meta['namespace']}/{meta['name']}"
-        return _trouble(Reason.CREATION_FAILED, meta["namespace"], f"{what} exists and does not belong to this job")
+        told = f"{what} exists and does not belong to this job"
+        return Trouble(meta["namespace"], Reason.CREATION_FAILED, told, Create(obj).write)
 
 
 def _of(actions: tuple[Action, ...], cls: type[A]) -> list[A]:
     return [action for action in actions if isinstance(action, cls)]
 
 
-def _trouble(reason: Reason, namespace: str, message: str) -> Trouble:
-    return Trouble(namespace, reason, message)
-
-
-def _refusal(error: Forbidden, namespace: str, what: str) -> Trouble | None:
-    """Return what a 403 means. The API's own words stay in the operator's log: they speak of a tenant's quota and policies."""
+def _refused(error: port.ApiError, write: Write, what: str) -> Trouble | None:
+    """Return what a refusal means. The API's own words stay in the operator's log: they speak of a tenant's quota and policies."""
     text = str(error)
     if "being terminated" in text:
         return None  # the next pass sees the namespace as it is
-    if "exceeded quota" in text or "failed quota" in text:
-        return _trouble(Reason.QUOTA_EXCEEDED, namespace, f"the quota of namespace {namespace} does not allow {what}")
-    return _trouble(Reason.TENANT_ACCESS_MISSING, namespace, f"the operator may not create {what}")
+    known = refusal(text)
+    if known is not None:
+        return Trouble(write.namespace, known.reason, f"{what} is refused: {known.message}", write)
+    if isinstance(error, Forbidden):
+        return Trouble(write.namespace, Reason.TENANT_ACCESS_MISSING, f"the operator may not create {what}", write)
+    return Trouble(write.namespace, Reason.CREATION_FAILED, f"the API server refuses {what}", write)
 
 
 def _event(event: Emit, now: datetime) -> Object:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from coterie_api.v1alpha1.types import FederatedJobStatus
+from coterie_operator.core.observed import Write
 from coterie_operator.manifests.naming import JobKey
 
 Json = dict[str, Any]
@@ -17,6 +18,10 @@ class Create:
     """Create an object. One of that name that belongs to the same job is as good; one that doesn't is a trouble."""
 
     obj: Json
+
+    @property
+    def write(self) -> Write:
+        return _creation(self.obj)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,10 @@ class CreateCertificate:
     job_uid: str
     dns_names: tuple[str, ...]
 
+    @property
+    def write(self) -> Write:
+        return _creation(self.obj)
+
 
 @dataclass(frozen=True, slots=True)
 class Delete:
@@ -39,6 +48,10 @@ class Delete:
     namespace: str
     name: str
     uid: str
+
+    @property
+    def write(self) -> Write:
+        return Write("delete", self.kind, self.namespace, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,11 @@ class Emit:
     is_warning: bool = False
 
 
+def _creation(obj: Json) -> Write:
+    meta = obj["metadata"]
+    return Write("create", obj["kind"], meta["namespace"], meta["name"])
+
+
 Action = Create | CreateCertificate | Delete | AddFinalizer | RemoveFinalizer | Emit
 
 
@@ -81,6 +99,7 @@ class Plan:
     status: FederatedJobStatus | None = None  # None: as it is
     events: tuple[Emit, ...] = field(default=())
     look_again: datetime | None = None  # when nothing changes until then
+    held: frozenset[Write] = frozenset()  # what is not done yet, because it was refused a moment ago
 
     @property
     def is_idle(self) -> bool:

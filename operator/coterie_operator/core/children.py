@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from coterie_api.podconfig import Role
 from coterie_api.progress import Termination
+from coterie_api.v1alpha1.conditions import Reason
 
 
 class Outcome(StrEnum):
@@ -33,6 +34,14 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What keeps a pod from running, or has ended it, in words that a person can act on and that don't change by themselves."""
+
+    reason: Reason
+    message: str  # a clause without the name of whose pod it is
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """One pod of a batch Job."""
 
@@ -42,9 +51,9 @@ class Pod:
     ip: str = ""
     created: datetime | None = None
     is_initialized: bool = False  # the `initialize` container has ended well, or there is none
-    waiting: str = ""  # why a container waits, such as ImagePullBackOff
-    message: str = ""  # the scheduler's or the kubelet's, when the pod is not running
-    exit_code: int | None = None
+    waiting: str = ""  # why a container waits, such as ContainerCreating
+    obstacle: Obstacle | None = None
+    is_explained: bool = False  # there are warnings about it, so that a cause which they don't name isn't there
     termination: Termination | None = None
 
     @property
@@ -61,7 +70,7 @@ class BatchJob:
     created: datetime
     ended: datetime | None = None
     reason: str = ""  # of the condition Failed: BackoffLimitExceeded, PodFailurePolicy, DeadlineExceeded
-    message: str = ""
+    refusal: Obstacle | None = None  # why it is given no pod
     pods: tuple[Pod, ...] = ()
 
     @property

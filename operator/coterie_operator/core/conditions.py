@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from coterie_api.v1alpha1.conditions import SENTENCES, Condition, ConditionStatus, ConditionType, find_condition, set_condition
 from coterie_api.v1alpha1.types import FederatedJobStatus, PrivacyMode, Reason
 from coterie_operator.core.observed import Job, NamespaceState, Observed, stamp
+from coterie_operator.core.obstacles import REFUSALS, of_aggregator, of_clients, told
 from coterie_operator.core.rules.consent import revocation
 from coterie_operator.core.rules.deadlines import is_assembled
 from coterie_operator.core.verdict import Stage, Verdict
@@ -28,7 +29,6 @@ class Answer:
     message: str = ""
 
 
-ORDINARY = ("ContainerCreating", "PodInitializing")  # every pod waits for these
 PENDING = Answer(UNKNOWN, Reason.PENDING)
 
 
@@ -38,7 +38,7 @@ def conditions(seen: Observed, job: Job, verdict: Verdict, start: Started | None
         ConditionType.SUSPENDED: _suspended(job.status, verdict),
         ConditionType.CONSENT_GRANTED: _consent(job, verdict, start),
         ConditionType.BUDGET_RESERVED: _budget(job),
-        ConditionType.ADMITTED: _admitted(seen, job, verdict),
+        ConditionType.ADMITTED: _admitted(seen, job, verdict, start),
         ConditionType.RUNNING: _running(seen, verdict, start),
         ConditionType.SUCCEEDED: _succeeded(verdict),
         ConditionType.FAILED: _failed(verdict),
@@ -83,7 +83,7 @@ def _budget(job: Job) -> Answer:
     return Answer(YES, Reason.BUDGET_NOT_REQUIRED)
 
 
-def _admitted(seen: Observed, job: Job, verdict: Verdict) -> Answer:
+def _admitted(seen: Observed, job: Job, verdict: Verdict, start: Started | None) -> Answer:
     match verdict.stage:
         case Stage.WAITING:
             return Answer(NO, verdict.reason, verdict.message)
@@ -95,11 +95,11 @@ def _admitted(seen: Observed, job: Job, verdict: Verdict) -> Answer:
             before = find_condition(job.status.conditions, ConditionType.ADMITTED)
             return Answer(before.status, Reason(before.reason), before.message) if before is not None else PENDING
         case _:
-            return _hindered(seen, job) or Answer(YES, Reason.ADMITTED)
+            return _hindered(seen, job, start) or Answer(YES, Reason.ADMITTED)
 
 
-def _hindered(seen: Observed, job: Job) -> Answer | None:
-    """Return what keeps the operator from making or seeing the job's children, if anything does."""
+def _hindered(seen: Observed, job: Job, start: Started | None) -> Answer | None:
+    """Return what keeps the job's children from being made or seen, if anything does."""
     if seen.troubles:
         worst = seen.troubles[0]
         return Answer(NO, worst.reason, worst.message)
@@ -107,8 +107,17 @@ def _hindered(seen: Observed, job: Job) -> Answer | None:
     places = [job.key.namespace, *(entry.namespace for entry in roster)]
     closed = [name for name in places if seen.namespaces.get(name) is NamespaceState.DENIED]
     if not closed:
-        return None
+        return _refused(start) if start is not None else None
     return Answer(NO, Reason.TENANT_ACCESS_MISSING, f"{SENTENCES[Reason.TENANT_ACCESS_MISSING]}: {', '.join(closed)}")
+
+
+def _refused(start: Started) -> Answer | None:
+    """Return whom the Job controller may give no pod, by quota or by policy."""
+    aggregator = of_aggregator(start)
+    if aggregator is not None and aggregator.reason in REFUSALS:
+        return Answer(NO, aggregator.reason, f"the aggregator in namespace {start.key.namespace}: {aggregator.message}")
+    refused = {name: obstacle for name, obstacle in of_clients(start).items() if obstacle.reason in REFUSALS}
+    return Answer(NO, next(iter(refused.values())).reason, told(refused)) if refused else None
 
 
 def _running(seen: Observed, verdict: Verdict, start: Started | None) -> Answer:
@@ -126,21 +135,37 @@ def _rounds(seen: Observed, verdict: Verdict, start: Started) -> Answer:
         return Answer(NO, Reason.AGGREGATOR_RESTARTING)
     is_up = start.aggregator is not None and start.aggregator.running_pod is not None
     if is_assembled(seen.progress, start.aggregation.min_survivors):
-        return Answer(YES, Reason.TRAINING)
+        return Answer(YES, Reason.TRAINING, _without(start))
     if start.status.assembly_time is None:
         # It has been running: a client more or less is no news here, and silence alone does not mean that it has stopped.
-        unread = Answer(YES, Reason.AGGREGATOR_UNREACHABLE) if seen.progress is None else Answer(YES, Reason.TRAINING)
-        return unread if is_up else Answer(NO, Reason.AGGREGATOR_RESTARTING)
+        unread = Answer(YES, Reason.AGGREGATOR_UNREACHABLE) if seen.progress is None else Answer(YES, Reason.TRAINING, _without(start))
+        return unread if is_up else _not_up(start, Reason.AGGREGATOR_RESTARTING)
     if not is_up or seen.progress is None:
-        return Answer(NO, Reason.STARTING, _waits(start))
-    return Answer(NO, Reason.ASSEMBLING)
+        return _not_up(start, Reason.STARTING)
+    return _assembling(start)
 
 
-def _waits(start: Started) -> str:
-    """Return what keeps the aggregator's pod from running, where its containers say so."""
-    pods = start.aggregator.pods if start.aggregator is not None else ()
-    waiting = next((pod.waiting for pod in reversed(pods) if pod.waiting not in ("", *ORDINARY)), "")
-    return f"{SENTENCES[Reason.STARTING]}; its container waits: {waiting}" if waiting else ""
+def _not_up(start: Started, otherwise: Reason) -> Answer:
+    """Return what keeps the aggregator from running, where anything is known of it."""
+    obstacle = of_aggregator(start)
+    if obstacle is None:
+        return Answer(NO, otherwise)
+    return Answer(NO, obstacle.reason, f"the aggregator in namespace {start.key.namespace} does not run: {obstacle.message}")
+
+
+def _assembling(start: Started) -> Answer:
+    """Return whom the quorum waits for. How many are there changes too fast to be told here."""
+    needed = f"{start.aggregation.min_survivors} of {len(start.frozen.datasets)} clients must be connected"
+    hindered = of_clients(start)
+    if not hindered:
+        return Answer(NO, Reason.ASSEMBLING, f"{SENTENCES[Reason.ASSEMBLING]}: {needed}")
+    return Answer(NO, next(iter(hindered.values())).reason, f"{needed}; {told(hindered)}")
+
+
+def _without(start: Started) -> str:
+    """Return whom rounds go on without; empty if all run."""
+    hindered = of_clients(start)
+    return f"{SENTENCES[Reason.TRAINING]}, but not with {told(hindered)}" if hindered else ""
 
 
 def _succeeded(verdict: Verdict) -> Answer:

@@ -25,12 +25,23 @@ class NamespaceState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Write:
+    """One write to the cluster, whatever it says."""
+
+    verb: str  # create | delete
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """What the last attempt to act ran into, told without the API's own words where they would speak of a tenant."""
 
     namespace: str
     reason: Reason
     message: str
+    write: Write | None = None  # that was refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,7 @@ class Observed:
     progress: Progress | None = None  # None: can't be read now
     authority: str = ""  # certificate of the operator's authority, PEM
     troubles: tuple[Trouble, ...] = ()
+    held: frozenset[Write] = frozenset()  # writes that were refused, or did nothing, a moment ago: not yet again
     probe_seconds: float = 10.0  # when a running job's progress is worth another look
 
     def namespace(self, name: str) -> NamespaceState:

@@ -17,8 +17,9 @@ from datetime import datetime, timedelta
 from coterie_api.names import FINALIZER
 from coterie_api.v1alpha1.conditions import ConditionType, find_condition
 from coterie_api.v1alpha1.types import Condition, FederatedJobStatus, Reason
-from coterie_operator.core.actions import Action, AddFinalizer, Emit, Plan
+from coterie_operator.core.actions import Action, AddFinalizer, Create, CreateCertificate, Delete, Emit, Plan
 from coterie_operator.core.observed import Job, NamespaceState, Observed, moment
+from coterie_operator.core.obstacles import causes
 from coterie_operator.core.rules import children, deadlines, deletion, quorum, suspend, termination, ttl
 from coterie_operator.core.rules.started import Started, started
 from coterie_operator.core.status import shorten, status
@@ -26,6 +27,14 @@ from coterie_operator.core.tenants import took_part
 from coterie_operator.core.verdict import Stage, Verdict
 
 ASSEMBLY_SECONDS = 2.0
+WRITES = (Create, CreateCertificate, Delete)  # that the API server may refuse one by one
+CAUSED = (  # ends whose causes may lie with pods
+    Reason.QUORUM_NOT_MET,
+    Reason.DEADLINE_EXCEEDED,
+    Reason.TOO_FEW_SURVIVORS,
+    Reason.BACKOFF_LIMIT_EXCEEDED,
+    Reason.OUT_OF_MEMORY,
+)
 
 Rule = Callable[[Observed, Job, Started | None], Verdict | None]
 
@@ -39,17 +48,27 @@ def reconcile(seen: Observed) -> Plan:
     start = started(seen)
     found = judge(seen, seen.job, start)
     new = status(seen, seen.job, found, start)
+    wanted = _actions(seen, seen.job, found, start)
+    held = frozenset(action.write for action in wanted if isinstance(action, WRITES) and action.write in seen.held)
     return Plan(
-        actions=_actions(seen, seen.job, found, start),
+        actions=tuple(action for action in wanted if not (isinstance(action, WRITES) and action.write in held)),
         status=new if new != seen.job.status else None,
         events=_events(seen.job, new),
         look_again=_look_again(seen, seen.job, found, start),
+        held=held,
     )
 
 
 def judge(seen: Observed, job: Job, start: Started | None) -> Verdict:
     """Return the verdict of the first rule that has something to say. The order of `RULES` is part of the contract."""
-    return next((found for rule in RULES if (found := rule(seen, job, start)) is not None), Verdict(Stage.RUNNING, Reason.ADMITTED))
+    found = next((found for rule in RULES if (found := rule(seen, job, start)) is not None), Verdict(Stage.RUNNING, Reason.ADMITTED))
+    return _with_causes(found, start) if found.stage in (Stage.FAILING, Stage.LETTING_GO) and start is not None else found
+
+
+def _with_causes(found: Verdict, start: Started) -> Verdict:
+    """Return the verdict with what befell those that don't run, where that is why it came to this."""
+    told = causes(start) if found.reason in CAUSED else ""
+    return replace(found, message=shorten(f"{found.message}; {told}")) if told else found
 
 
 def _finished(_: Observed, job: Job, __: Started | None) -> Verdict | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from coterie_api.progress import SENTENCES as DROP_SENTENCES
-from coterie_api.progress import Drop
+from coterie_api.progress import Drop, DropReason
 from coterie_api.v1alpha1.conditions import SENTENCES
 from coterie_api.v1alpha1.types import DatasetRef, FederatedJobSpec, FrozenDataset, Reason, TenantState, TenantStatus
 from coterie_operator.core.children import BatchJob, Outcome
 from coterie_operator.core.observed import NamespaceState
+from coterie_operator.core.obstacles import past, present
 from coterie_operator.core.rules.attempts import Turn, written_attempt
 from coterie_operator.core.rules.children import present_turn
-from coterie_operator.core.rules.consent import Standing, TenantReason, revocation
+from coterie_operator.core.rules.consent import Standing, revocation
 from coterie_operator.core.rules.quorum import choose
 from coterie_operator.core.rules.termination import failure_of, tell
 from coterie_operator.core.verdict import Stage
@@ -21,8 +21,6 @@ from coterie_operator.core.verdict import Stage
 if TYPE_CHECKING:
     from coterie_operator.core.observed import Observed
     from coterie_operator.core.rules.started import Started
-
-POD_PATIENCE = timedelta(seconds=30)  # a batch Job without a pod for longer than this is being refused one
 
 
 def before_start(seen: Observed, spec: FederatedJobSpec) -> tuple[TenantStatus, ...]:
@@ -107,14 +105,12 @@ def _going_on(job: Started, ref: DatasetRef, now: Turn) -> tuple[TenantState, st
 
 def _running(job: Started, ref: DatasetRef, batch: BatchJob) -> tuple[TenantState, str, str]:
     if batch.running_pod is not None:
-        drop = _last_drop(job, ref)
+        befell, drop = past(batch), _last_drop(job, ref)
+        if befell is not None and (drop is None or drop.reason is DropReason.DISCONNECTED):
+            return TenantState.READY, befell.reason.value, f"an earlier pod of it ended: {befell.message}"
         return (TenantState.READY, drop.reason.value, tell(drop)) if drop else (TenantState.READY, "", "")
-    if not batch.pods and job.seen.now - batch.created > POD_PATIENCE:
-        where = f"{batch.child.namespace}/{batch.child.name}"
-        why = f"batch Job {where} has no pod: a quota or an admission policy may refuse it; its events say which"
-        return TenantState.STARTING, TenantReason.NO_POD.value, why
-    waiting = next((pod.waiting for pod in reversed(batch.pods) if pod.waiting), "")
-    return TenantState.STARTING, waiting, f"the client's container waits: {waiting}" if waiting else ""
+    obstacle = present(batch, job.seen.now)
+    return (TenantState.STARTING, obstacle.reason.value, obstacle.message) if obstacle else (TenantState.STARTING, "", "")
 
 
 def _last_drop(job: Started, ref: DatasetRef) -> Drop | None:
@@ -124,6 +120,9 @@ def _last_drop(job: Started, ref: DatasetRef) -> Drop | None:
 
 def _last_failure(batch: BatchJob | None) -> tuple[str, str]:
     said = batch.termination.drop if batch is not None and batch.termination is not None else None
+    befell = past(batch)
+    if befell is not None:
+        return befell.reason.value, befell.message
     if said is None:
         return batch.reason if batch is not None else "", "the client's pods failed"
     return said.reason.value, DROP_SENTENCES[said.reason]

@@ -61,9 +61,11 @@ class MemoryCluster:
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         return copy.deepcopy(self._existing(kind, namespace, name))
 
-    async def list(self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = NO_LABELS) -> list[Object]:
+    async def list(
+        self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = NO_LABELS, *, fields: Mapping[str, str] = NO_LABELS
+    ) -> list[Object]:
         found = self._store.select(Selection(kind, namespace, labels))
-        return [copy.deepcopy(obj) for obj in found.values()]
+        return [copy.deepcopy(obj) for obj in found.values() if all(_field(obj, path) == value for path, value in fields.items())]
 
     def watch(self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = NO_LABELS) -> AsyncIterator[Notice]:
         return self._store.watch(Selection(kind, namespace, labels))
@@ -220,3 +222,11 @@ def _refuse_new_finalizers(kind: Kind, before: Object, after: Object) -> None:
         raise invalid(
             kind, before, "metadata.finalizers", f"no new finalizers can be added to an object that is being deleted: {sorted(new)}"
         )
+
+
+def _field(obj: Object, path: str) -> str:
+    """Return a field by its dotted path; empty if it is not there, as in a field selector."""
+    value: object = obj
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return str(value) if value is not None else ""

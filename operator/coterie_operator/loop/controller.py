@@ -19,15 +19,16 @@ from coterie_api.podconfig import Role
 from coterie_operator.act import Actor, NotLeader, Outcome
 from coterie_operator.cluster import FEDERATED_DATASET, FEDERATED_JOB, ApiError, Cluster, Conflict
 from coterie_operator.core.actions import Emit
-from coterie_operator.core.observed import NamespaceState, Observed, Trouble
+from coterie_operator.core.observed import NamespaceState, Observed
 from coterie_operator.core.reconcile import reconcile
 from coterie_operator.core.rules.ttl import is_finished
 from coterie_operator.loop.datasets import DatasetKeeper
 from coterie_operator.loop.queue import Backoff, Key, WorkQueue
+from coterie_operator.loop.refusals import Refusals
 from coterie_operator.loop.watchers import WATCHED, Watchers
 from coterie_operator.manifests.naming import DatasetKey, child_name, service_dns
 from coterie_operator.metrics import OperatorMetrics
-from coterie_operator.observe import Gathering, observe, read_job, referenced
+from coterie_operator.observe import Explainer, Gathering, observe, read_job, referenced
 from coterie_operator.probe import PacedProbe, Probe
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class Controller:
         self._measure()
         self._references: dict[Key, frozenset[DatasetKey]] = {}
         self._namespaces: dict[Key, frozenset[str]] = {}
-        self._troubles: dict[Key, tuple[Trouble, ...]] = {}
+        self._refusals = Refusals(backoff)
+        self._explainer = Explainer()
 
     def _measure(self) -> None:
         """Let what is true at a moment be asked for at each scrape."""
@@ -132,31 +134,35 @@ class Controller:
         seen = await observe(self._gathering(key), *key)
         plan = reconcile(seen)
         outcome = await self._actor.perform(plan.actions, seen.job, seen.now)
-        if outcome.troubles != seen.troubles:
+        self._refusals.note(key, plan, outcome, seen.now)
+        troubles = self._refusals.troubles(key)
+        if troubles != seen.troubles:
             # What acting ran into belongs into the same status; the decision itself does not depend on it.
-            told = reconcile(replace(seen, troubles=outcome.troubles))
+            told = reconcile(replace(seen, troubles=troubles))
             plan = replace(plan, status=told.status, events=told.events)
         if plan.status is not None and seen.job is not None:
             await self._actor.write_status(seen.job, plan.status, outcome.version)
         await self._actor.emit(plan.events, seen.now)
-        self._remember(key, seen, plan, outcome)
+        self._remember(key, seen, plan)
         self._schedule(key, plan, outcome)
         return plan
 
     def _gathering(self, key: Key) -> Gathering:
+        now = self._clock()
         return Gathering(
             cluster=self._cluster,
             settings=self._settings,
             authority=self._authority,
             read_progress=self._probe.status,
-            now=self._clock(),
-            troubles=self._troubles.get(key, ()),
+            now=now,
+            troubles=self._refusals.troubles(key),
+            held=self._refusals.held(key, now),
+            explainer=self._explainer,
             probe_seconds=self._probe.interval,
             namespaces=self._watchers.namespaces,
         )
 
-    def _remember(self, key: Key, seen: Observed, plan: Plan, outcome: Outcome) -> None:
-        self._troubles[key] = outcome.troubles
+    def _remember(self, key: Key, seen: Observed, plan: Plan) -> None:
         job = seen.job
         if job is None:
             self._forget(key)
@@ -173,7 +179,7 @@ class Controller:
             self._watchers.want(visible, self._group)
 
     def _forget(self, key: Key) -> None:
-        for memory in (self._references, self._namespaces, self._troubles):
+        for memory in (self._references, self._namespaces):
             memory.pop(key, None)
         self._datasets.saw(key, None)
         self.metrics.forget(key)
@@ -181,10 +187,12 @@ class Controller:
     def _schedule(self, key: Key, plan: Plan, outcome: Outcome) -> None:
         if plan.look_again is not None:
             self._queue.add(key, after=(plan.look_again - self._clock()).total_seconds())
-        if outcome.troubles:
-            self._queue.failed(key)
-            return
+        again = self._refusals.next(key)
+        if again is not None:
+            self._queue.add(key, after=(again - self._clock()).total_seconds())
         self._queue.succeeded(key)
+        if outcome.troubles:
+            return
         if plan.status is not None or outcome.wrote:
             self.enqueue(key)
 

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from coterie_api.names import LABEL_ATTEMPT, LABEL_DATASET, LABEL_JOB_UID, LABEL_ROLE
 from coterie_api.podconfig import Role
+from coterie_operator.cluster import Object
 from coterie_operator.core.children import BatchJob, Child, Children, Outcome, Pod
 from coterie_operator.core.observed import moment
+from coterie_operator.observe.obstacles import mount_obstacle, pod_obstacle, refusal_obstacle
 from coterie_operator.observe.words import from_aggregator, from_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from coterie_api.progress import Termination
-    from coterie_operator.cluster import Object
 
 SPEAKERS = (Role.AGGREGATOR.value, Role.CLIENT.value, Role.INITIALIZE.value)  # an evaluator never decides anything
 
 
-def children(objects: Iterable[Object]) -> Children:
+Events = Mapping[str, tuple[Object, ...]]  # by the uid of what they are about
+NO_EVENTS: Events = {}
+
+
+def children(objects: Iterable[Object], events: Events = NO_EVENTS) -> Children:
     """Return all objects of a job, sorted out; each carries its `kind`."""
     found: dict[str, list[Object]] = {}
     for obj in objects:
         found.setdefault(obj["kind"], []).append(obj)
-    pods = tuple(sorted((_pod(obj) for obj in found.pop("Pod", [])), key=lambda pod: str(pod.created)))
+    pods = tuple(sorted((_pod(obj, events) for obj in found.pop("Pod", [])), key=lambda pod: str(pod.created)))
     by_owner: dict[str, list[Pod]] = {}
     for pod in pods:
         by_owner.setdefault(pod.owner_uid, []).append(pod)
-    jobs = tuple(_batch_job(obj, tuple(by_owner.get(obj["metadata"]["uid"], ()))) for obj in found.pop("Job", []))
+    jobs = tuple(_batch_job(obj, tuple(by_owner.get(obj["metadata"]["uid"], ())), events) for obj in found.pop("Job", []))
     return Children(jobs, tuple(_child(obj) for others in found.values() for obj in others), pods)
 
 
@@ -48,7 +54,7 @@ def _child(obj: Object) -> Child:
     )
 
 
-def _batch_job(obj: Object, pods: tuple[Pod, ...]) -> BatchJob:
+def _batch_job(obj: Object, pods: tuple[Pod, ...], events: Events) -> BatchJob:
     answers = {entry["type"]: entry for entry in (obj.get("status") or {}).get("conditions") or () if entry.get("status") == "True"}
     end = answers.get("Complete") or answers.get("Failed")
     outcome = Outcome.ACTIVE if end is None else Outcome.COMPLETE if "Complete" in answers else Outcome.FAILED
@@ -58,11 +64,13 @@ def _batch_job(obj: Object, pods: tuple[Pod, ...]) -> BatchJob:
         created=moment(obj["metadata"]["creationTimestamp"]),
         ended=moment(end["lastTransitionTime"]) if end is not None and end.get("lastTransitionTime") else None,
         reason=(end or {}).get("reason") or "",
+        refusal=refusal_obstacle(events.get(obj["metadata"]["uid"], ())),
         pods=pods,
     )
 
 
-def _pod(obj: Object) -> Pod:
+def _pod(obj: Object, events: Events) -> Pod:
+    warnings = events.get(obj["metadata"]["uid"], ())
     meta, status = obj["metadata"], obj.get("status") or {}
     owners = meta.get("ownerReferences") or ()
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
@@ -75,6 +83,8 @@ def _pod(obj: Object) -> Pod:
         created=moment(meta["creationTimestamp"]),
         is_initialized=phase in ("Running", "Succeeded") or any(_initialized(container) for container in containers),
         waiting=next((reason for container in containers if (reason := _waiting(container))), ""),
+        obstacle=pod_obstacle(obj) or mount_obstacle(warnings),
+        is_explained=bool(warnings),
         termination=_termination(meta, containers),
     )
 

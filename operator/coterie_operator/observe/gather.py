@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -40,10 +40,11 @@ from coterie_operator.cluster import (
     Object,
 )
 from coterie_operator.core.datasets import Dataset
-from coterie_operator.core.observed import Job, NamespaceState, Observed, Trouble
+from coterie_operator.core.observed import Job, NamespaceState, Observed, Trouble, Write
 from coterie_operator.manifests.aggregator import aggregator_name
 from coterie_operator.manifests.naming import DatasetKey, child_name, find_labels, service_dns
 from coterie_operator.observe.children import children
+from coterie_operator.observe.events import Explainer
 from coterie_operator.observe.references import worth_reading, worth_visiting
 from coterie_operator.observe.words import hold_all
 from coterie_operator.settings import Settings
@@ -75,6 +76,8 @@ class Gathering:
     troubles: tuple[Trouble, ...] = ()
     probe_seconds: float = 10.0
     namespaces: tuple[str, ...] = ()  # where to look for children of a job that is gone
+    held: frozenset[Write] = frozenset()
+    explainer: Explainer = field(default_factory=Explainer)
 
 
 async def observe(context: Gathering, namespace: str, name: str) -> Observed:
@@ -87,7 +90,8 @@ async def observe(context: Gathering, namespace: str, name: str) -> Observed:
     datasets = await _datasets(context.cluster, worth_reading(job)) if job is not None else {}
     visits = worth_visiting(job, datasets) if job is not None else tuple(dict.fromkeys([namespace, *context.namespaces]))
     found = await _in_turn(partial(_visit, context.cluster, find_labels(namespace, name), namespace), visits)
-    there = children(obj for visit in found for obj in visit[1])
+    objects = [obj for visit in found for obj in visit[1]]
+    there = children(objects, await context.explainer.explain(context.cluster, objects, context.now))
     return Observed(
         now=context.now,
         settings=context.settings,
@@ -98,6 +102,7 @@ async def observe(context: Gathering, namespace: str, name: str) -> Observed:
         progress=await _progress(context, job, there),
         authority=context.authority,
         troubles=context.troubles,
+        held=context.held,
         probe_seconds=context.probe_seconds,
     )
 

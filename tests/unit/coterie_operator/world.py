@@ -52,11 +52,13 @@ RUNNING = Progress(rounds_done=3, rounds=10, phase="Training", connected=5, coho
 class Script:
     """What the pods of a role do."""
 
-    phase: str = "Running"  # Pending | Running | Succeeded | Failed
+    phase: str = "Running"  # None (no pod comes) | Pending | Running | Succeeded | Failed
     exit_code: int = 0
     word: dict[str, Any] | None = None  # termination message
     container: str = ""  # which container speaks; the role's if empty
     waiting: str = "ContainerCreating"  # why, while Pending
+    told: str = ""  # the kubelet's words to that
+    reason: str = ""  # the kubelet's, of an end
 
 
 @dataclass
@@ -183,6 +185,8 @@ class World:
         live = [pod for pod in owned if (pod.get("status") or {}).get("phase") not in ("Failed", "Succeeded")]
         failed = [pod for pod in owned if (pod.get("status") or {}).get("phase") == "Failed"]
         script = self._script(job)
+        if script.phase == "None":
+            return False
         if not live and len(failed) <= job["spec"]["backoffLimit"]:
             await self._create_pod(job, len(owned))
             return True
@@ -231,13 +235,14 @@ class World:
 def _pod_status(job: Object, script: Script) -> Object:
     role = job["metadata"]["labels"]["coterie.dev/role"]
     message = json.dumps(script.word) if script.word is not None else ""
-    ended = {"terminated": {"exitCode": script.exit_code, "reason": "Error" if script.exit_code else "Completed", "message": message}}
+    reason = script.reason or ("Error" if script.exit_code else "Completed")
+    ended = {"terminated": {"exitCode": script.exit_code, "reason": reason, "message": message}}
     state: Object = (
         {"running": {}}
         if script.phase == "Running"
         else ended
         if script.phase in ("Failed", "Succeeded")
-        else {"waiting": {"reason": script.waiting}}
+        else {"waiting": {"reason": script.waiting, "message": script.told}}
     )
     speaker = script.container or role
     status: Object = {"phase": script.phase, "podIP": "" if script.phase == "Pending" else "127.0.0.9"}
@@ -245,7 +250,7 @@ def _pod_status(job: Object, script: Script) -> Object:
         first = ended if speaker == "initialize" else {"terminated": {"exitCode": 0}}
         status["initContainerStatuses"] = [{"name": "initialize", "state": {"waiting": {}} if script.phase == "Pending" else first}]
     if speaker != "initialize":
-        status["containerStatuses"] = [{"name": role, "state": state}]
+        status["containerStatuses"] = [{"name": role, "image": f"registry.example/{role}", "state": state}]
     return status
 
 

@@ -10,12 +10,13 @@ job's namespace                                    each tenant's namespace
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from coterie_api.podconfig import Role
+from coterie_api.v1alpha1.conditions import Reason
 from coterie_operator.core.actions import Action, Create, CreateCertificate, Delete, Json
-from coterie_operator.core.children import BatchJob, Child, Outcome
+from coterie_operator.core.children import BatchJob, Child, Outcome, Pod
 from coterie_operator.core.observed import NamespaceState, Observed
 from coterie_operator.core.rules.attempts import Turn, turn
 from coterie_operator.core.rules.consent import revocation
@@ -96,8 +97,14 @@ def _needs_secret(job: Started) -> bool:
         return True
     if batch.outcome is not Outcome.ACTIVE or batch.running_pod is not None:
         return False
-    oldest = min((pod.created for pod in batch.pods if pod.created is not None and pod.waiting in WAITS_FOR_VOLUMES), default=None)
-    return oldest is not None and job.seen.now - oldest > SECRET_PATIENCE
+    return any(_may_lack_secret(pod, job.seen.now) for pod in batch.pods)
+
+
+def _may_lack_secret(pod: Pod, now: datetime) -> bool:
+    """Whether a pod waits for a Secret, by what its node says, or where that says nothing, by how long it waits."""
+    if pod.obstacle is not None or pod.is_explained:
+        return pod.obstacle is not None and pod.obstacle.reason is Reason.SECRET_NOT_FOUND
+    return pod.created is not None and pod.waiting in WAITS_FOR_VOLUMES and now - pod.created > SECRET_PATIENCE
 
 
 def _client(job: Started, index: int, entry: FrozenDataset) -> Iterator[Action]:

@@ -31,7 +31,6 @@ class TenantReason(StrEnum):
 
     NO_IDENTITY = "NoIdentity"
     REQUIREMENT_NOT_MET = "RequirementNotMet"
-    NO_POD = "NoPod"
 
 
 @dataclass(frozen=True, slots=True)

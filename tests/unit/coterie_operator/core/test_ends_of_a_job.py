@@ -80,13 +80,14 @@ async def test_logs_of_clients_that_end_by_themselves_after_a_failure_stay() -> 
 
 async def test_an_aggregator_whose_image_can_not_be_pulled_says_so() -> None:
     world = await World().start()
-    world.scripts["aggregator"] = Script("Pending", waiting="ImagePullBackOff")
+    world.scripts["aggregator"] = Script("Pending", waiting="ImagePullBackOff", told='Back-off pulling image "x": ErrImagePull: not found')
 
     await world.settle()
 
     running = await world.condition(ConditionType.RUNNING)
-    assert (running.reason, running.status) == ("Starting", ConditionStatus.FALSE)
-    assert "ImagePullBackOff" in running.message
+    assert (running.reason, running.status) == ("ImagePullBackOff", ConditionStatus.FALSE)
+    assert "the aggregator in namespace research does not run: image registry.example/aggregator can't be pulled" in running.message
+    assert (await world.job()).status.message == running.message
 
 
 async def test_a_job_that_started_goes_on_even_if_a_newer_operator_would_refuse_it(monkeypatch: pytest.MonkeyPatch) -> None:
