@@ -6,10 +6,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
 
+from coterie_api.shape import About
+from coterie_api.v1alpha1.job import MAX_DATASETS
 from coterie_api.v1alpha1.types import Evaluation, Strategy, Task, Training
+
+Limit = Annotated[int, About(minimum=0)]
 
 
 class Role(StrEnum):
@@ -72,15 +78,21 @@ class JobConfig:
 
 @dataclass(frozen=True, slots=True)
 class TenantPolicy:
-    """The least that a tenant asks of a job; the client refuses to take part in anything weaker."""
+    """The least that a tenant asks of a job; the client refuses to take part in anything weaker. A limit of 0 allows everything.
+
+    There may be two of them. The operator writes one into `role.json`, from the data set's requirements; the tenant may pin
+    another one in the file of its private key (`pinned`), which no operator can take away. Both must allow the job.
+    """
 
     secure_aggregation: bool = True
-    min_clients: int = 0
-    threshold: int = 0
-    colluders: int = 0  # fewest clients that may side with the aggregator without harm
-    ring_bits: int = 0  # narrowest ring
-    scale: int = 0  # most ring units per 1.0, i.e. how finely an update is told; 0: any
-    clip: float = 0  # largest magnitude of one of this client's coordinates in a sum; 0: any
+    min_clients: Limit = 0
+    threshold: Limit = 0
+    colluders: Limit = 0  # fewest clients that may side with the aggregator without harm
+    ring_bits: Limit = 0  # narrowest ring
+    scale: Limit = 0  # most ring units per 1.0, i.e. how finely an update is told
+    clip: Annotated[float, About(minimum=0)] = 0  # largest magnitude of one of this client's coordinates in a sum
+    # Namespace -> public key (base64) of the only tenants that may be in the roster; none listed allows any.
+    members: Annotated[Mapping[str, str], About(max_properties=MAX_DATASETS)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,8 +75,6 @@ def _say_result(result: Any) -> None:
     sums = result.totals
     best = "" if sums.best_accuracy is None else f", best accuracy {sums.best_accuracy:.4f} in round {sums.best_round}"
     click.echo(f"{result.status.name.capitalize()}: {sums.rounds} rounds in {sums.seconds:.1f} s{best}")
-    if result.has_succeeded and result.message:
-        click.echo(f"  {result.message}")
     for name in ("model.safetensors", "report.html", "result.json", "history.jsonl"):
         if (result.output / name).exists():
             click.echo(f"  {result.output / name}")
@@ -128,12 +126,16 @@ def validate(files: tuple[Path, ...], form: str) -> None:
 @click.option("--name", help="Name of the Secret.", default="coterie-identity", show_default=True)
 @click.option("--secret", "secret_file", type=ANY_PATH, help="File for the Secret's manifest (kubectl apply -f).")
 @click.option("--pem", "pem_file", type=ANY_PATH, help="File for the private half alone, PKCS#8.")
-def keygen(namespace: str, name: str, secret_file: Path | None, pem_file: Path | None) -> None:
+@click.option("--policy", "policy_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML with a policy to pin.")
+def keygen(namespace: str, name: str, secret_file: Path | None, pem_file: Path | None, policy_file: Path | None) -> None:
     """Make a tenant's Ed25519 key pair: prints the public half, writes the private half to a file that must not exist yet.
 
-    Exit status: 0 done, 2 no file given, or it exists.
+    A policy lies in the private half's own file: a client with this key takes no part in a job that is weaker, whoever starts it.
+
+    Exit status: 0 done, 2 no file given, it exists, or a bad policy.
     """
     from coterie_operator.local.identity import KeyPair
+    from coterie_operator.local.policyfile import BadPolicy, read_policy
 
     files = [path for path in (secret_file, pem_file) if path is not None]
     if not files:
@@ -143,6 +145,11 @@ def keygen(namespace: str, name: str, secret_file: Path | None, pem_file: Path |
     if nowhere := [str(path.parent) for path in files if not path.parent.is_dir()]:
         _fail([f"{folder}: no such folder" for folder in nowhere])
     pair = KeyPair.generate()
+    if policy_file is not None:
+        try:
+            pair = pair.pinning(read_policy(policy_file))
+        except BadPolicy as error:
+            _fail(str(error).splitlines())
     if secret_file is not None:
         _write_private(secret_file, json.dumps(pair.secret(namespace, name), indent=2).encode() + b"\n")
     if pem_file is not None:

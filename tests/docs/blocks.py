@@ -25,12 +25,14 @@ class Kind(Enum):
     MANIFESTS = "yaml: whole objects, judged as `coterie validate` does"
     FRAGMENT = "yaml fragment KIND: part of an object, judged within a whole one"
     VALUES = "yaml values: values of the chart, judged by its schema"
+    POLICY = "yaml policy: a tenant's policy to pin"
     PYTHON = "python: run"
     PYTHON_FILE = "python whose first line names a file: written"
     DOCKERFILE = "dockerfile whose first line names a file: written"
     SHELL = "sh: run"
     SLOW = "sh slow: its commands are parsed, since they take minutes or much data"
     CLUSTER = "sh with kubectl, helm or docker: its commands are parsed here and run against an API server elsewhere"
+    NODE = "sh node: as that, but it needs pods that run, so it is run by tests/e2e alone"
     JSON = "json: one value, or one on each line"
     SHOWN = "text, mermaid: for eyes alone"
 
@@ -103,10 +105,12 @@ _BY_INFO: Final = {
     "yaml fragment FederatedJob": Kind.FRAGMENT,
     "yaml fragment FederatedDataset": Kind.FRAGMENT,
     "yaml values": Kind.VALUES,
+    "yaml policy": Kind.POLICY,
     "python": Kind.PYTHON,
     "dockerfile": Kind.DOCKERFILE,
     "sh": Kind.SHELL,
     "sh slow": Kind.SLOW,
+    "sh node": Kind.NODE,
     "json": Kind.JSON,
     "text": Kind.SHOWN,
     "mermaid": Kind.SHOWN,
@@ -120,6 +124,6 @@ def _kind(block: Block) -> Kind | None:
         return Kind.PYTHON_FILE
     if found is Kind.SHELL and touches_cluster:
         return Kind.CLUSTER
-    if (found is Kind.SLOW and touches_cluster) or (found is Kind.DOCKERFILE and block.file is None):
+    if (found is Kind.NODE and not touches_cluster) or (found is Kind.SLOW and touches_cluster) or (found is Kind.DOCKERFILE and block.file is None):
         return None
     return found

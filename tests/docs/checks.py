@@ -19,6 +19,7 @@ from tests.docs.blocks import REPOSITORY, Block, Kind, kind_of
 
 from coterie_api.errors import InvalidObject
 from coterie_api.fields import parse
+from coterie_api.podconfig import TenantPolicy
 from coterie_api.v1alpha1.load import validate_files
 from coterie_api.v1alpha1.types import FederatedDataset, FederatedJob
 from coterie_api.v1alpha1.validate import validate_dataset, validate_job
@@ -69,7 +70,7 @@ class Desk:
         """Do with a block what its kind says. Raises BrokenBlockError, or UnknownBlockError."""
         kind = kind_of(block)
         self.write(block)
-        if kind in (Kind.SHELL, Kind.SLOW, Kind.CLUSTER):
+        if kind in (Kind.SHELL, Kind.SLOW, Kind.CLUSTER, Kind.NODE):
             self._shell(block, kind)
         elif kind is Kind.PYTHON:
             self.run(block, [sys.executable, "-c", block.text])
@@ -173,6 +174,13 @@ def _values(block: Block) -> None:
         raise BrokenBlockError(f"{block.place}: {error}") from None
 
 
+def _policy(block: Block) -> None:
+    try:
+        parse(TenantPolicy, yaml.safe_load(block.text), "policy")
+    except (InvalidObject, yaml.YAMLError) as error:
+        raise BrokenBlockError(f"{block.place}: {error}") from None
+
+
 def _compiles(block: Block) -> None:
     try:
         compile(block.text, block.place, "exec")
@@ -199,6 +207,7 @@ def _is_for_eyes_alone(_: Block) -> None:
 READERS: Final[dict[Kind, Callable[[Block], None]]] = {
     Kind.FRAGMENT: _fragment,
     Kind.VALUES: _values,
+    Kind.POLICY: _policy,
     Kind.PYTHON_FILE: _compiles,
     Kind.JSON: _json,
     Kind.SHOWN: _is_for_eyes_alone,

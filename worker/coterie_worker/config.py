@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from coterie_api.fields import dump, parse
 from coterie_api.names import FILE_JOB, FILE_ROLE, PATH_CONFIG, PATH_IDENTITY, PATH_TERMINATION
-from coterie_api.podconfig import JobConfig
+from coterie_api.pinned import pinned
+from coterie_api.podconfig import JobConfig, TenantPolicy
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -52,7 +53,7 @@ class Pod:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-        path = self.at(PATH_IDENTITY) / "private.pem"
+        path = self._identity_file
         try:
             key = load_pem_private_key(path.read_bytes(), password=None)
         except ValueError:
@@ -60,6 +61,14 @@ class Pod:
         if not isinstance(key, Ed25519PrivateKey):
             raise UnusableKey(f"{path}: a {type(key).__name__}, allowed is Ed25519")
         return key
+
+    def pinned_policy(self) -> TenantPolicy | None:
+        """The tenant's own policy, if it has pinned one beside its key. Raises OSError, UnusablePolicy."""
+        return pinned(self._identity_file.read_bytes())
+
+    @property
+    def _identity_file(self) -> Path:
+        return self.at(PATH_IDENTITY) / "private.pem"
 
     def say_last(self, word: Termination) -> None:
         """Write the termination message, cut to what a kubelet keeps. A pod without a place for it goes without."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from coterie_api.shape import About
+from coterie_api.shape import About, Rule
 from coterie_api.v1alpha1.conditions import Condition
 from coterie_api.v1alpha1.job import MAX_DATASETS, PrivacyMode
 from coterie_api.v1alpha1.meta import Label, Subdomain, Timestamp
 from coterie_api.v1alpha1.pods import Resources
+from coterie_api.v1alpha1.ring import NARROW, WIDE
 from coterie_api.v1alpha1.sources import PersistentVolumeClaimSource, Source
 
 ANY_IMAGE = "*"
@@ -64,9 +65,32 @@ class Metrics(StrEnum):
 class Requirements:
     """The least that the owner asks of a job; the client refuses to take part in anything weaker."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="ringBits",
+            cel=f"!has(self.ringBits) || self.ringBits in [{NARROW}, {WIDE}]",
+            message=f"{NARROW} or {WIDE}",
+            holds=lambda self: self.ring_bits in (None, NARROW, WIDE),
+        ),
+    )
+
     secure_aggregation: Annotated[bool, About("Whether the aggregator may see sums only.")] = True
     min_clients: Annotated[int, About("Fewest updates in a sum.", minimum=0, maximum=MAX_DATASETS)] = 0
     threshold: Annotated[int, About("Fewest clients that must help to open a sum.", minimum=0, maximum=MAX_DATASETS)] = 0
+    colluders: Annotated[
+        int,
+        About(
+            "Fewest tenants that may collude with the aggregator without learning this one's update.", minimum=0, maximum=MAX_DATASETS - 2
+        ),
+    ] = 0
+    ring_bits: Annotated[int | None, About("Narrowest ring, 16 or 32 bits for a value in a sum; unset allows both.")] = None
+    scale: Annotated[
+        int | None,
+        About("Finest rounding of an update: at most so many steps per 1.0; unset allows any.", minimum=1, maximum=2**31 - 1),
+    ] = None
+    clip: Annotated[
+        float | None, About("Largest magnitude of one of this client's coordinates in a sum; unset allows any.", above=0, format="double")
+    ] = None
     modes: Annotated[
         tuple[PrivacyMode, ...], About("Privacy modes that are allowed; none listed allows every mode.", max_items=4, unique=True)
     ] = ()

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar
 from coterie_api.shape import About, Rule
 from coterie_api.v1alpha1.meta import Label
 from coterie_api.v1alpha1.pods import Aggregator, Clients, Evaluator
+from coterie_api.v1alpha1.ring import LEAST_CLIP, LEAST_WIDE_CLIP, MOST_NARROW, NARROW, WIDE
 from coterie_api.v1alpha1.sources import InitialModel, Output, Source
 from coterie_api.v1alpha1.training import Strategy, Task, Training, Weighting
 
@@ -79,7 +80,28 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SecureAggregation:
-    """What the aggregator can open: only sums, unless the protocol is None."""
+    """What the aggregator can open: only sums, unless the protocol is None; and how finely updates are told in them."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="ringBits",
+            cel=f"self.ringBits in [{NARROW}, {WIDE}]",
+            message=f"{NARROW} or {WIDE}",
+            holds=lambda self: self.ring_bits in (NARROW, WIDE),
+        ),
+        Rule(
+            field="clip",
+            cel=f"self.ringBits != {NARROW} || has(self.clip)",
+            message=f"a number with ringBits {NARROW}: its few bits must be spent where the updates are",
+            holds=lambda self: self.ring_bits != NARROW or self.clip is not None,
+        ),
+        Rule(
+            field="clip",
+            cel=f"self.ringBits == {NARROW} || !has(self.clip) || self.clip >= {LEAST_WIDE_CLIP}",
+            message=f"at least {LEAST_WIDE_CLIP:g} with ringBits {WIDE}",
+            holds=lambda self: self.ring_bits == NARROW or self.clip is None or self.clip >= LEAST_WIDE_CLIP,
+        ),
+    )
 
     protocol: Annotated[Protocol, About("SecAggPlus, HomomorphicEncryption, or None: the aggregator then sees every update.")] = (
         Protocol.SEC_AGG_PLUS
@@ -90,6 +112,19 @@ class SecureAggregation:
             "Tenants that may collude with the aggregator without learning another's update; unset means fewer than a third.",
             minimum=0,
             maximum=MAX_DATASETS,
+        ),
+    ] = None
+    ring_bits: Annotated[
+        int, About("Bits of a value in a sum: 32, or 16 for half the upload and coarser updates (only with weighting Uniform).")
+    ] = WIDE
+    clip: Annotated[
+        float | None,
+        About(
+            "Largest magnitude of one coordinate of an update; larger ones are clamped and counted. The rounding step follows from it; "
+            "unset, with 32 bits, means steps of 1/65536.",
+            minimum=LEAST_CLIP,
+            maximum=1e6,
+            format="double",
         ),
     ] = None
 
@@ -196,6 +231,18 @@ class FederatedJobSpec:
             cel="!has(self.strategy.cohortSize) || self.strategy.cohortSize <= size(self.participants.datasets)",
             message="at most the number of participants.datasets",
             holds=lambda self: self.strategy.cohort_size is None or self.strategy.cohort_size <= len(self.participants.datasets),
+        ),
+        Rule(
+            field="secureAggregation.ringBits",
+            cel=f"self.secureAggregation.ringBits != {NARROW} || self.strategy.weighting == 'Uniform'",
+            message=f"{WIDE}, unless strategy.weighting is Uniform: sums of weights don't fit {NARROW} bits",
+            holds=lambda self: self.secure_aggregation.ring_bits != NARROW or self.strategy.weighting is Weighting.UNIFORM,
+        ),
+        Rule(
+            field="secureAggregation.ringBits",
+            cel=f"self.secureAggregation.ringBits != {NARROW} || size(self.participants.datasets) <= {MOST_NARROW}",
+            message=f"{WIDE} with more than {MOST_NARROW} data sets: each value would have fewer than 8 of the {NARROW} bits",
+            holds=lambda self: self.secure_aggregation.ring_bits != NARROW or len(self.participants.datasets) <= MOST_NARROW,
         ),
     )
 

@@ -69,6 +69,9 @@ class SecureAggregationStatus:
     threshold: Annotated[Count, About("Clients that must help to open a sum.")] = 0
     colluders: Annotated[Count, About("Tenants that may collude with the aggregator without learning another's update.")] = 0
     min_survivors: Annotated[Count, About("Fewest updates in a sum.")] = 0
+    ring_bits: Annotated[Count, About("Bits of a value in a sum.")] = 0
+    scale: Annotated[Count, About("Rounding steps per 1.0.")] = 0
+    clip: Annotated[Measure | None, About("Largest magnitude of one client's coordinate in a sum; larger ones are clamped.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class FrozenDataset:
     public_key: Annotated[Word, About("The tenant's Ed25519 key, base64.")]
     min_clients: Annotated[Count, About("The tenant's own minimum of clients.")] = 0
     threshold: Annotated[Count, About("The tenant's own minimum of clients that must help to open a sum.")] = 0
+    colluders: Annotated[Count, About("The tenant's own minimum of colluders that the job must withstand.")] = 0
 
 
 @dataclass(frozen=True, slots=True)

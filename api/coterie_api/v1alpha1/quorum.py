@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from coterie_api.v1alpha1.job import Protocol
 
 FLOOR = 3  # with two updates in a sum, each of the two tenants learns the other's
+COMPLETE_UP_TO = 200  # tenants; above it, each client shares secrets with some of the others only, in an order that all draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Minimums:
     min_clients: int | None = None  # of the job; None: no wish
     tenants_min_clients: int = 0
     tenants_threshold: int = 0
+    tenants_colluders: int = 0
 
 
 NO_MINIMUMS = Minimums()
@@ -33,6 +35,7 @@ class Quorum:
     colluders: int  # c
     threshold: int  # t: clients that must help to open a sum
     min_survivors: int  # n_eff: fewest updates in a sum
+    is_masked: bool = True
 
     @property
     def is_possible(self) -> bool:
@@ -42,7 +45,13 @@ class Quorum:
     @property
     def tolerated_drops(self) -> int:
         """How many of all tenants may be missing from a round; negative if the roster is too small."""
-        return self.members - self.min_survivors
+        spare = self.members - self.min_survivors
+        return min(spare, self.members // 10) if self.is_sparse else spare
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether a client depends on its neighbors among the others: then nearly all must be asked, and a tenth may drop."""
+        return self.is_masked and self.members > COMPLETE_UP_TO
 
 
 def default_colluders(members: int) -> int:
@@ -60,7 +69,8 @@ def quorum(members: int, protocol: Protocol, colluders: int | None = None, minim
     wishes = max(minimums.min_clients or 0, minimums.tenants_min_clients)
     if protocol is Protocol.NONE:
         fewest = wishes or members // 2 + 1
-        return Quorum(members, 0, max(fewest, minimums.tenants_threshold), max(fewest, minimums.tenants_threshold))
-    secret_from = default_colluders(members) if colluders is None else colluders
+        fewest = max(fewest, minimums.tenants_threshold)
+        return Quorum(members, 0, fewest, fewest, is_masked=False)
+    secret_from = max(default_colluders(members) if colluders is None else colluders, minimums.tenants_colluders)
     threshold = max((members + secret_from) // 2 + 1, minimums.tenants_threshold)
     return Quorum(members, secret_from, threshold, max(threshold, secret_from + 2, wishes, FLOOR))

@@ -12,7 +12,7 @@ from coterie_api.errors import Fault, FieldError
 from coterie_api.fields import show
 from coterie_api.v1alpha1.job import PrivacyMode, Protocol
 from coterie_api.v1alpha1.pods import ExposureType
-from coterie_api.v1alpha1.quorum import Minimums, Quorum, quorum
+from coterie_api.v1alpha1.quorum import COMPLETE_UP_TO, Minimums, Quorum, quorum
 from coterie_api.v1alpha1.types import FederatedDataset, FederatedJob, Grant, Metrics
 
 if TYPE_CHECKING:
@@ -105,6 +105,9 @@ def _too_few(job: FederatedJob) -> Iterator[FieldError]:
     cohort = spec.strategy.cohort_size
     if cohort is not None and cohort < needs.min_survivors:
         yield FieldError("spec.strategy.cohortSize", show(cohort), f"at least {needs.min_survivors}, the fewest updates in a sum")
+    elif cohort is not None and cohort < needs.members and needs.is_sparse:
+        allowed = f"nothing, with {spec.secure_aggregation.protocol} and more than {COMPLETE_UP_TO} data sets: all are asked in each round"
+        yield FieldError("spec.strategy.cohortSize", show(cohort), f"{allowed}, since each client is hidden by its neighbors")
 
 
 def _missing_in_dataset(dataset: FederatedDataset) -> Iterator[FieldError]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from coterie_operator.cluster import Object
     from coterie_operator.local.totals import Totals
 
+SECURE: Final = {"threshold": "threshold", "colluders": "colluders", "ring bits": "ringBits"}
 NOTHING: Final = "\N{EN DASH}"
 
 STYLE: Final = """
@@ -95,7 +96,7 @@ def _cards(job: Object, lines: Sequence[RoundLine], sums: Totals) -> str:
         (NOTHING if sums.survivors_least is None else str(sums.survivors_least), "fewest updates in a sum"),
         (
             str(secure.get("protocol", NOTHING)),
-            f"threshold {secure.get('threshold', NOTHING)}, colluders {secure.get('colluders', NOTHING)}",
+            ", ".join(f"{word} {secure.get(key, NOTHING)}" for word, key in SECURE.items()),
         ),
     ]
     return (

@@ -59,7 +59,15 @@ def _metadata(parts: Parts, tenant: Tenant, attempt: int | None = None) -> Json:
 
 def _role(parts: Parts, tenant: Tenant) -> ClientRole:
     asked = tenant.spec.requirements
-    policy = TenantPolicy(asked.secure_aggregation, asked.min_clients, asked.threshold)
+    policy = TenantPolicy(
+        asked.secure_aggregation,
+        asked.min_clients,
+        asked.threshold,
+        asked.colluders,
+        asked.ring_bits or 0,
+        asked.scale or 0,
+        asked.clip or 0,
+    )
     return ClientRole(index=tenant.index, aggregator=parts.aggregator_dns, policy=policy, has_state=tenant.spec.state is not None)
 
 

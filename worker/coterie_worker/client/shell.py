@@ -28,6 +28,7 @@ from coterie_worker.secagg import (
     PolicyRefused,
     SlotHeader,
     SumTooClose,
+    check_policy,
     parameters_of,
     starts_epoch,
 )
@@ -100,6 +101,7 @@ class Client:
         self._job, self._role, self._record = job, role, record
         self._work: Work = TaskWork(job, pod.at(PATH_DATA), role.index)
         self._identity = pod.identity()
+        self._pinned = pod.pinned_policy()
         self._parameters = parameters_of(job, spec_hash)
         limits = Limits(
             {VectorKind.LAYOUT: LAYOUT_BYTES, VectorKind.INITIAL: MODEL_BYTES, VectorKind.PARAMETERS: MODEL_BYTES},
@@ -232,9 +234,12 @@ class Client:
         self._begin_work()
 
     def _new_epoch(self) -> ClientEpoch | PlainClient:
-        kind = PlainClient if self._job.aggregation.protocol == PLAIN else ClientEpoch
+        is_plain = self._job.aggregation.protocol == PLAIN
+        kind = PlainClient if is_plain else ClientEpoch
         last = self._record.last(self._job.job_uid)
         try:
+            if self._pinned is not None:
+                check_policy(self._parameters, self._pinned, masked=not is_plain, whose="the policy pinned beside the tenant's key")
             epoch = kind(self._parameters, self._role.index, self._identity, self._role.policy, system_entropy, last)
         except (PolicyRefused, InvalidParameters) as error:
             drop = Drop(self._job.roster[self._role.index].client, DropReason.POLICY_REFUSED)

@@ -68,7 +68,14 @@ from coterie_worker.secagg.errors import (
 from coterie_worker.secagg.memory import ClientMemory
 from coterie_worker.secagg.messages import SlotStart as SlotHeader
 from coterie_worker.secagg.messages import starts_epoch
-from coterie_worker.secagg.parameters import Member, SessionParameters, default_colluders, least_threshold, parameters_of
+from coterie_worker.secagg.parameters import (
+    Member,
+    SessionParameters,
+    check_policy,
+    default_colluders,
+    least_threshold,
+    parameters_of,
+)
 from coterie_worker.secagg.plain import PlainClient, PlainServer
 from coterie_worker.secagg.quantize import Decoded, Encoding
 from coterie_worker.secagg.server import ServerEpoch
@@ -103,6 +110,7 @@ __all__ = [
     "TooFewSurvivors",
     "TooLate",
     "WrongSession",
+    "check_policy",
     "default_colluders",
     "least_threshold",
     "parameters_of",

@@ -1,7 +1,7 @@
 """The session's constants, the rules that they must keep, and a tenant's policy on them.
 
-Nothing here comes from the aggregator: the parameters are the job's, whose hash every signature covers, and the policy is
-a file of the tenant's own namespace. n is always the size of the pinned roster, never the number of those who showed up.
+Nothing here comes from the aggregator: the parameters are the job's, whose hash every signature covers, and the policies are
+files of the tenant's own namespace. n is always the size of the pinned roster, never the number of those who showed up.
 """
 
 from __future__ import annotations
@@ -61,8 +61,11 @@ class SessionParameters:
 
     @property
     def quorum(self) -> int:
-        """t_sig: two quorums of this size have an honest client in common."""
-        return least_threshold(self.members, self.colluders)
+        """t_sig, how many must sign the same survivors: two quorums of this size have an honest client in common.
+
+        As many as the threshold, so that a tenant's own one counts on a Harary graph too, where fewer hold shares.
+        """
+        return max(self.threshold, least_threshold(self.members, self.colluders))
 
     @property
     def is_sparse(self) -> bool:
@@ -142,22 +145,36 @@ def check_masked_session(parameters: SessionParameters) -> None:
     _within("least survivors", parameters.min_survivors, max(t, c + 2, LEAST_SURVIVORS), n)
 
 
-def check_policy(parameters: SessionParameters, policy: TenantPolicy, *, masked: bool) -> None:
+def check_policy(parameters: SessionParameters, policy: TenantPolicy, *, masked: bool, whose: str = "the tenant's policy") -> None:
     """Raise PolicyRefused where the job is weaker than the tenant allows; a limit of 0 allows everything."""
     if policy.secure_aggregation and not masked:
-        raise PolicyRefused("secureAggregation.protocol: None, the tenant's policy requires secure aggregation")
-    if parameters.min_survivors < policy.min_clients:
-        raise PolicyRefused(f"least survivors: {parameters.min_survivors}, the tenant's policy requires {policy.min_clients}")
-    if masked and parameters.threshold < policy.threshold:
-        raise PolicyRefused(f"threshold: {parameters.threshold}, the tenant's policy requires {policy.threshold}")
-    if masked and parameters.colluders < policy.colluders:
-        raise PolicyRefused(f"colluders: {parameters.colluders}, the tenant's policy requires {policy.colluders}")
-    if parameters.ring_bits < policy.ring_bits:
-        raise PolicyRefused(f"ring bits: {parameters.ring_bits}, the tenant's policy requires {policy.ring_bits}")
-    if 0 < policy.scale < parameters.scale:
-        raise PolicyRefused(f"scale: {parameters.scale}, the tenant's policy allows {policy.scale}")
-    if 0 < policy.clip < parameters.clip:
-        raise PolicyRefused(f"clip: {parameters.clip:g}, the tenant's policy allows {policy.clip:g}")
+        raise PolicyRefused(f"secureAggregation.protocol: None, {whose} requires secure aggregation")
+    least = [("least survivors", parameters.min_survivors, policy.min_clients), ("ring bits", parameters.ring_bits, policy.ring_bits)]
+    if masked:
+        least += [("threshold", parameters.threshold, policy.threshold), ("colluders", parameters.colluders, policy.colluders)]
+    for what, found, required in least:
+        if found < required:
+            raise PolicyRefused(f"{what}: {found}, {whose} requires {required}")
+    for what, value, most in (("scale", parameters.scale, policy.scale), ("clip", parameters.clip, policy.clip)):
+        if 0 < most < value:
+            raise PolicyRefused(f"{what}: {_number(value)}, {whose} allows {_number(most)}")
+    _check_members(parameters, policy, whose)
+
+
+def _check_members(parameters: SessionParameters, policy: TenantPolicy, whose: str) -> None:
+    """An operator that could invent tenants would have its colluders; a tenant that lists the others ends that."""
+    if not policy.members:
+        return
+    for member in parameters.roster:
+        known = policy.members.get(member.tenant)
+        if known is None:
+            raise PolicyRefused(f"roster: {member.tenant} is in it, {whose} knows {len(policy.members)} tenants and not this one")
+        if known != base64.b64encode(member.public_key).decode():
+            raise PolicyRefused(f"roster: {member.tenant} has another public key than in {whose}")
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _within(what: str, found: int, least: int, most: int) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from coterie_api.podconfig import Aggregation
 from coterie_api.v1alpha1.quorum import Minimums, Quorum, quorum
-from coterie_api.v1alpha1.types import FederatedDataset, FederatedJobSpec, Frozen, FrozenDataset, Protocol, Reason
+from coterie_api.v1alpha1.ring import clip_in_force, scale
+from coterie_api.v1alpha1.types import FederatedDataset, FederatedJobSpec, Frozen, FrozenDataset, Protocol, Reason, Requirements
 from coterie_operator.core.observed import Observed, stamp
 from coterie_operator.core.rules.consent import Applicant, Standing, TenantReason, standing, worker_image
 from coterie_operator.core.verdict import Stage, Verdict
@@ -44,8 +45,9 @@ def minimums(spec: FederatedJobSpec, tenants: tuple[FrozenDataset, ...]) -> Mini
     asked = spec.participants.min_clients
     if asked is None and spec.secure_aggregation.protocol is Protocol.NONE:
         asked = len(spec.participants.datasets) // 2 + 1
-    strictest = max((entry.min_clients for entry in tenants), default=0)
-    return Minimums(asked, strictest, max((entry.threshold for entry in tenants), default=0))
+    clients = max((entry.min_clients for entry in tenants), default=0)
+    threshold = max((entry.threshold for entry in tenants), default=0)
+    return Minimums(asked, clients, threshold, max((entry.colluders for entry in tenants), default=0))
 
 
 def needs(spec: FederatedJobSpec, tenants: tuple[FrozenDataset, ...]) -> Quorum:
@@ -56,20 +58,28 @@ def needs(spec: FederatedJobSpec, tenants: tuple[FrozenDataset, ...]) -> Quorum:
 
 def aggregation(spec: FederatedJobSpec, tenants: tuple[FrozenDataset, ...]) -> Aggregation:
     """Return the parameters of secure aggregation as pods are told."""
-    found = needs(spec, tenants)
-    return Aggregation(spec.secure_aggregation.protocol.value, found.threshold, found.colluders, found.min_survivors)
+    found, secure = needs(spec, tenants), spec.secure_aggregation
+    units = scale(len(tenants), secure.ring_bits, secure.clip)
+    return Aggregation(secure.protocol.value, found.threshold, found.colluders, found.min_survivors, secure.ring_bits, units)
 
 
 def choose(seen: Observed, spec: FederatedJobSpec) -> Choice:
-    """Return who can take part. A tenant that asks for more company than there is steps back, the strictest first."""
+    """Return who can take part. A tenant that asks for more company than there is steps back, the strictest first.
+
+    So does one that wants updates told less finely, or clamped closer, than in a sum of those who are there.
+    """
     image = worker_image(spec, seen.settings.worker_image)
     standings = tuple(standing(Applicant(seen, spec, ref, image)) for ref in spec.participants.datasets)
     while True:
         able = tuple(_freeze(seen.datasets[entry.key]) for entry in standings if entry.is_able)
         shy = max(able, key=_company, default=None)
-        if shy is None or _company(shy) <= len(able):
+        if shy is not None and _company(shy) > len(able):
+            standings = tuple(_step_back(entry, shy, len(able)) for entry in standings)
+            continue
+        fitted = tuple(_fit(seen, spec, entry, len(able)) for entry in standings)
+        if fitted == standings:
             return Choice(standings, needs(spec, able))
-        standings = tuple(_step_back(entry, shy, len(able)) for entry in standings)
+        standings = fitted
 
 
 def verdict(seen: Observed, job: JobKey, spec: FederatedJobSpec) -> Verdict:
@@ -104,12 +114,39 @@ def _freeze(dataset: FederatedDataset) -> FrozenDataset:
     asked = dataset.spec.requirements
     meta = dataset.metadata
     return FrozenDataset(
-        meta.namespace, meta.name, meta.uid, meta.generation, dataset.spec.identity.public_key, asked.min_clients, asked.threshold
+        meta.namespace,
+        meta.name,
+        meta.uid,
+        meta.generation,
+        dataset.spec.identity.public_key,
+        asked.min_clients,
+        asked.threshold,
+        asked.colluders,
     )
 
 
 def _company(entry: FrozenDataset) -> int:
-    return max(entry.min_clients, entry.threshold)
+    """Two honest tenants beside the colluders: of a single one they would learn the update."""
+    return max(entry.min_clients, entry.threshold, entry.colluders + 2 if entry.colluders else 0)
+
+
+def _fit(seen: Observed, spec: FederatedJobSpec, entry: Standing, members: int) -> Standing:
+    """Return the standing of a tenant that may limit how updates are told, in a sum of so many."""
+    message = _too_fine(seen.datasets[entry.key].spec.requirements, spec, members) if entry.is_able else ""
+    return replace(entry, reason=TenantReason.REQUIREMENT_NOT_MET.value, message=message) if message else entry
+
+
+def _too_fine(asked: Requirements, spec: FederatedJobSpec, members: int) -> str:
+    bits = spec.secure_aggregation.ring_bits
+    units = scale(members, bits, spec.secure_aggregation.clip)
+    clip = clip_in_force(members, bits, units)
+    if asked.ring_bits is not None and bits < asked.ring_bits:
+        return f"the data set asks for a ring of {asked.ring_bits} bits and the job's secureAggregation.ringBits is {bits}"
+    if asked.scale is not None and units > asked.scale:
+        return f"the data set allows {asked.scale} rounding steps per 1.0 and with {members} tenants the job has {units}"
+    if asked.clip is not None and clip > asked.clip:
+        return f"the data set allows a clip of {asked.clip:g} and with {members} tenants the job's is {clip:g}"
+    return ""
 
 
 def _step_back(entry: Standing, shy: FrozenDataset, there: int) -> Standing:

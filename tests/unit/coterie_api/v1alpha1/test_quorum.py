@@ -42,6 +42,23 @@ def test_a_tenants_own_threshold_raises_the_threshold() -> None:
     assert quorum(10, SECURE, None, Minimums(tenants_threshold=8)).threshold == 8
 
 
+def test_a_tenant_that_fears_more_colluders_raises_them_and_the_threshold() -> None:
+    needs = quorum(10, SECURE, 0, Minimums(tenants_colluders=4))
+
+    assert (needs.colluders, needs.threshold, needs.min_survivors) == (4, 8, 8)
+    assert quorum(10, SECURE, 5, Minimums(tenants_colluders=4)).colluders == 5
+    assert quorum(10, Protocol.NONE, None, Minimums(tenants_colluders=4)).colluders == 0
+
+
+@pytest.mark.parametrize(("members", "drops"), [(200, 66), (201, 20), (500, 50), (1000, 100)])
+def test_above_two_hundred_tenants_a_tenth_may_drop(members: int, drops: int) -> None:
+    needs = quorum(members, SECURE)
+
+    assert needs.tolerated_drops == drops
+    assert needs.is_sparse is (members > 200)
+    assert not quorum(members, Protocol.NONE).is_sparse
+
+
 def test_no_wish_lowers_what_the_protocol_needs() -> None:
     assert quorum(10, SECURE, None, Minimums(1, 1, 1)) == quorum(10, SECURE)
 
@@ -54,7 +71,7 @@ def test_without_secure_aggregation_one_client_is_enough_if_asked_for() -> None:
     assert quorum(5, Protocol.NONE, None, Minimums(1)).min_survivors == 1
 
 
-WISHES = st.builds(Minimums, st.none() | st.integers(1, 40), st.integers(0, 40), st.integers(0, 40))
+WISHES = st.builds(Minimums, st.none() | st.integers(1, 40), st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
 
 
 @given(st.integers(1, 1000), st.none() | st.integers(0, 1000), WISHES)

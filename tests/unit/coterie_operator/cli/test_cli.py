@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from tests.local.workspaces import TENANTS, dataset, job, write
 
+from coterie_api.pinned import pinned
+from coterie_api.podconfig import TenantPolicy
 from coterie_operator.cli import main
 
 if TYPE_CHECKING:
@@ -67,6 +69,25 @@ def test_a_key_pair_belongs_together_and_its_private_half_is_private(tmp_path: P
     assert (secret["metadata"]["namespace"], base64.b64decode(secret["data"]["private.pem"])) == ("red", pem)
     assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("s.json", "k.pem")} == {0o600}
     assert "PRIVATE" not in done.output
+
+
+def test_a_policy_is_pinned_in_the_file_of_the_key(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("minClients: 4\nmembers: {red: AAAA}\n")
+    done = coterie("keygen", "--policy", tmp_path / "policy.yaml", "--secret", tmp_path / "s.json")
+    content = base64.b64decode(json.loads((tmp_path / "s.json").read_text())["data"]["private.pem"])
+
+    assert done.exit_code == 0
+    assert pinned(content) == TenantPolicy(min_clients=4, members={"red": "AAAA"})
+    assert load_pem_private_key(content, None)
+
+
+@pytest.mark.parametrize(("text", "says"), [("minClient: 4", "minClient"), ("clip: -1", "clip"), ("[", "not YAML"), ("", "policy.yaml")])
+def test_a_policy_that_says_nothing_or_nonsense_makes_no_key(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "policy.yaml").write_text(text)
+    done = coterie("keygen", "--policy", tmp_path / "policy.yaml", "--pem", tmp_path / "k.pem")
+
+    assert (done.exit_code, says in done.output) == (2, True)
+    assert not (tmp_path / "k.pem").exists()
 
 
 def test_a_private_key_is_never_overwritten(tmp_path: Path) -> None:

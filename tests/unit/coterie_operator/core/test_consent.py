@@ -112,6 +112,49 @@ def _with_spec(seen: Observed) -> tuple[Observed, Any]:
     return seen, seen.job.spec
 
 
+NARROW = {"ringBits": 16, "clip": 0.5}
+HOW_FINE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "the narrow ring is the job's to choose": ({}, NARROW, ""),
+    "a data set may ask for the wide ring": ({"ringBits": 32}, NARROW, "a ring of 32 bits and the job's secureAggregation.ringBits is 16"),
+    "the wide ring is enough for anyone": ({"ringBits": 16}, {}, ""),
+    "a data set may limit the scale": ({"scale": 16380}, NARROW, "16380 rounding steps per 1.0 and with 4 tenants the job has 16382"),
+    "the scale of those who are there counts": ({"scale": 16382}, NARROW, ""),
+    "a data set may limit the clip": ({"clip": 0.4}, NARROW, "a clip of 0.4 and with 4 tenants the job's is"),
+    "a clip as large as the limit is fine": ({"clip": 0.5}, NARROW, ""),
+    "without a clip the job's is large": ({"clip": 1}, {}, "a clip of 1 and with 4 tenants the job's is 8192"),
+}
+
+
+@pytest.mark.parametrize("law", HOW_FINE)
+def test_a_data_set_may_limit_how_finely_updates_are_told(law: str) -> None:
+    asked, secure, says = HOW_FINE[law]
+    datasets = [builders.dataset(name, requirements=asked if name == A else {}) for name in builders.TENANTS[:4]]
+    choice = choose(*_with_spec(seen_with(builders.job(4, secureAggregation=secure), *datasets)))
+    mine = next(entry for entry in choice.standings if entry.key.namespace == A)
+
+    assert says in mine.message
+    assert (mine.reason, len(choice.able)) == (("RequirementNotMet", 3) if says else ("", 4))
+
+
+def test_a_data_set_that_leaves_makes_the_others_look_again() -> None:
+    """The scale grows as the ring is divided among fewer."""
+    asked = {A: {"ringBits": 32}, builders.TENANTS[1]: {"scale": 16382}}
+    datasets = [builders.dataset(name, requirements=asked.get(name, {})) for name in builders.TENANTS[:4]]
+    choice = choose(*_with_spec(seen_with(builders.job(4, secureAggregation=NARROW), *datasets)))
+
+    assert len(choice.able) == 2
+    assert not choice.has_quorum
+
+
+def test_a_tenant_that_fears_more_colluders_gets_a_stronger_job_or_steps_back() -> None:
+    datasets = [builders.dataset(name, requirements={"colluders": 2} if name == A else {}) for name in builders.TENANTS[:4]]
+    choice = choose(*_with_spec(seen_with(builders.job(4), *datasets)))
+    few = choose(*_with_spec(seen_with(builders.job(3), *datasets[:3])))
+
+    assert (choice.needs.colluders, choice.needs.threshold, len(choice.able)) == (2, 4, 4)
+    assert next(entry for entry in few.standings if entry.key.namespace == A).message.startswith("the data set asks for 4 clients")
+
+
 def test_a_data_set_that_is_being_deleted_does_not_grant() -> None:
     raw = builders.dataset(A)
     raw["metadata"]["deletionTimestamp"] = stamp(builders.START)
