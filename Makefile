@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.coterie-installed
 
-.PHONY: cluster cluster-down dashboards demo test test-unit test-local test-controlplane test-slow fuzz check format crds proto bench bench-secagg clean
+.PHONY: cluster cluster-down dashboards demo images test test-unit test-local test-controlplane test-slow fuzz check format crds proto bench bench-secagg clean
 
 demo: $(STAMP) ## train the digits example in five processes under secure aggregation
 	$(BIN)/coterie run examples/digits --output out/digits --overwrite
@@ -63,6 +63,22 @@ bench: $(STAMP) ## print what was measured against each target; exit 1 on a MISS
 
 bench-secagg: $(STAMP) ## secure aggregation in one process, against its bounds and against Flower's primitives
 	$(BIN)/python -m bench.secagg
+
+# The first of docker, podman and buildah that works here, unless BUILDER names one.
+BUILDER ?=
+REGISTRY ?= ghcr.io/coterie
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+images: ## build the operator's and the worker's image; BUILDER=buildah REGISTRY=registry.example/coterie IMAGE_ARGS='--build-arg …'
+	@builder='$(BUILDER)'; \
+	for each in docker podman buildah; do [ -n "$$builder" ] || ! $$each info >/dev/null 2>&1 || builder=$$each; done; \
+	[ -n "$$builder" ] || { echo 'make images: none of docker, podman and buildah works here; name another with BUILDER=…' >&2; exit 1; }; \
+	revision=$$(git rev-parse HEAD 2>/dev/null || echo unknown); \
+	for target in operator worker; do \
+	  echo "$$builder: $(REGISTRY)/$$target:$(VERSION)"; \
+	  DOCKER_BUILDKIT=1 BUILDAH_LAYERS=true $$builder build --target $$target --tag $(REGISTRY)/$$target:$(VERSION) \
+	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$$revision $(IMAGE_ARGS) . || exit 1; \
+	done
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
