@@ -23,6 +23,7 @@ class Active:
     folder: str
     boot: str
     settings: dict[str, str]  # the kernel's, as they were before
+    absent: list[str]  # folders that the node's programs make whatever their settings say, and that weren't there before
 
     @property
     def place(self) -> Layout:

@@ -70,7 +70,7 @@ _CONTAINERD_TAGS: Final = "no_btrfs,no_devmapper,no_zfs"
 CONTAINERD: Final = Program("containerd", "containerd", f"{_CONTAINERD}/containerd", tags=_CONTAINERD_TAGS)
 CONTAINERD_SHIM: Final = Program("containerd-shim-runc-v2", "containerd", f"{_CONTAINERD}/containerd-shim-runc-v2", tags=_CONTAINERD_TAGS)
 CTR: Final = Program("ctr", "containerd", f"{_CONTAINERD}/ctr", tags=_CONTAINERD_TAGS)
-COREDNS: Final = Program("coredns", "coredns", "github.com/coredns/coredns")
+COREDNS: Final = Program("coredns", "coredns", ".")
 TOOLBOX: Final = Program("toolbox", "toolbox", ".")
 # What the tiers below a real node need, and what a node needs besides.
 PROGRAMS: Final = (ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL, HELM, HELM3, HELM_DOCS, HELM_UNITTEST, KUBECONFORM)

@@ -174,6 +174,7 @@ class Cluster(Administrator):
     def _start(self, images: Mapping[str, Path], say: Callable[[str], None]) -> Cluster:
         network.up()
         _share_mounts(self.folder)
+        self.daemons.forget_dead()
         components = Components.prepare(self.place)
         started = [each.name for each in (*components.control_plane(), components.containerd()) if self.daemons.ensure(each)]
         self._wait_for_containerd()
@@ -185,6 +186,7 @@ class Cluster(Administrator):
         started += [each.name for each in components.node() if self.daemons.ensure(each)]
         if started:
             say(f"started {', '.join(started)}")
+        self.daemons.wait(lambda: _answers(10248), "the kubelet is healthy")
         self.daemons.wait(self._node_is_ready, "the node is ready")
         self.daemons.wait(lambda: _answers(10256), "kube-proxy has written its rules")
         self.daemons.wait(lambda: self.try_kubectl("get", "serviceaccount", "default").returncode == 0, "the controllers run")
@@ -237,7 +239,7 @@ def _make_room(place: Layout, *, fresh: bool) -> None:
         if place.folder.exists() and any(place.folder.iterdir()):
             _take_down(place, None)  # of a boot before
         place.folder.mkdir(parents=True, exist_ok=True)
-        Active(str(place.folder), boot_id(), network.settings()).write()
+        Active(str(place.folder), boot_id(), network.settings(), leftovers.absent()).write()
 
 
 def _take_down(place: Layout, active: Active | None) -> None:
@@ -250,6 +252,8 @@ def _take_down(place: Layout, active: Active | None) -> None:
     network.down()
     if active and active.boot == boot_id():
         network.put_back(active.settings)
+    for folder in active.absent if active else ():
+        leftovers.remove_folder(Path(folder))
     Active.forget()
 
 

@@ -58,7 +58,8 @@ class Components:
         found = certificates.Credentials.within(folder)
         for path, text in configuration.files(place, found.authority, found.certificate, found.key).items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            if not path.exists() or path.read_text() != text:  # kube-proxy ends when its file is written
+                path.write_text(text)
         return cls(place, found)
 
     def control_plane(self) -> list[Daemon]:

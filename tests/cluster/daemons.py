@@ -114,9 +114,18 @@ class Daemons:
         unfinished.rename(path)
 
     def restart(self, name: str) -> None:
-        """Start a daemon that was ended, as it was started before."""
-        record = self._record(name)
+        """Start a daemon that `kill` has ended, as it was started before."""
+        killed = self.records / f"{name}.killed"
+        record = json.loads(killed.read_text())
         self.start(Daemon(name, tuple(record["command"]), record["environment"]))
+        killed.unlink()
+
+    def forget_dead(self) -> list[str]:
+        """Forget every daemon that has ended by itself, so that nothing waits for it; return their names."""
+        dead = [name for name in self.names() if not self.is_alive(name)]
+        for name in dead:
+            (self.records / f"{name}.json").unlink()
+        return dead
 
     def names(self) -> list[str]:
         """Return every daemon that was started here and not ended, in the order of starting."""
@@ -135,10 +144,12 @@ class Daemons:
             return False
 
     def kill(self, name: str) -> None:
-        """End a daemon as a crash would, and return when it is gone. Its record stays, for `restart`."""
+        """End a daemon as a crash would, and return when it is gone. It is known no more, but for `restart`."""
         found = self.identity(name)
         found.signal(signal.SIGKILL)
         _wait_gone(found, _END_SECONDS)
+        path = self.records / f"{name}.json"
+        path.rename(path.with_suffix(".killed"))
 
     def end(self, name: str) -> None:
         """End a daemon politely, by force if that takes too long, and forget it."""

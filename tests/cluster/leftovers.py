@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _SECONDS: Final = 20.0
+FOLDERS: Final = ("/var/lib/cni", "/var/lib/kubelet", "/var/log/containers")  # made by programs that can't be told another place
 
 
 def remove(place: Layout) -> None:
@@ -33,7 +34,7 @@ def remove(place: Layout) -> None:
     _remove_links(place)
     for path in Path("/var/lib/cni/results").glob(f"{NETWORK}-*"):
         path.unlink()
-    _remove_folder(place.folder)
+    remove_folder(place.folder)
 
 
 def shims(place: Layout) -> list[Identity]:
@@ -111,7 +112,13 @@ def _remove_links(place: Layout) -> None:
                 link.unlink()
 
 
-def _remove_folder(folder: Path) -> None:
+def absent() -> list[str]:
+    """Return which of `FOLDERS` aren't there."""
+    return [folder for folder in FOLDERS if not Path(folder).exists()]
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all in it, none of which may be a mount."""
     if folder.exists():
         if left := mounts(folder, (PROC / "self/mountinfo").read_text()):  # removing files below a mount could remove another's
             raise OSError(f"{left[0]} is still mounted")

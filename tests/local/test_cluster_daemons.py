@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cluster.daemons import Daemon, DaemonDiedError, Daemons, Identity, identity, state_and_start
+from tests.cluster.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +95,24 @@ def test_a_wait_in_vain_names_what_it_waited_for(daemons: Daemons) -> None:
 
     with pytest.raises(TimeoutError, match="what never comes"):
         daemons.wait(lambda: False, "what never comes", 0)
+
+
+def test_a_wait_does_not_mind_a_daemon_that_was_killed_on_purpose(daemons: Daemons) -> None:
+    daemons.ensure(SLEEP)
+    daemons.kill("sleeper")
+
+    daemons.wait(lambda: True, "anything")
+    daemons.check()
+
+
+def test_what_has_ended_by_itself_can_be_forgotten_and_what_runs_stays(daemons: Daemons) -> None:
+    daemons.ensure(SLEEP)
+    daemons.start(Daemon("short", ("/bin/true",)))
+    short = daemons.identity("short")
+    wait_until(lambda: not short.is_alive(), "it ends")
+
+    assert daemons.forget_dead() == ["short"]
+    assert daemons.names() == ["sleeper"]
 
 
 def test_a_restart_repeats_command_and_environment(daemons: Daemons) -> None:
