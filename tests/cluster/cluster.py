@@ -58,7 +58,7 @@ class Cluster(Administrator):
     ) -> Cluster:
         """Make the machine's cluster run, with all that `images` maps from a reference to an OCI archive.
 
-        What runs stays; what has ended is started again with its data. `fresh` ends whatever is there first, also another folder's.
+        What runs stays; what has ended is started again with its data. `fresh` begins with an empty cluster.
 
         Raises:
             NeedsError: the machine can't run a node; says what is missing.
@@ -92,6 +92,10 @@ class Cluster(Administrator):
                 return False
             _take_down(place, active)
             return True
+
+    def runs(self) -> bool:
+        """Whether any of its programs runs."""
+        return any(self.daemons.is_alive(name) for name in self.daemons.names())
 
     @property
     def audit_log(self) -> Path:
@@ -230,9 +234,9 @@ def _answers(port: int) -> bool:
 def _make_room(place: Layout, *, fresh: bool) -> None:
     """Leave the machine with this folder's cluster or none, and write down what it was like before."""
     active = Active.read()
-    if active and active.place != place and not fresh and active.boot == boot_id():
-        raise ClusterInUseError(f"the machine's cluster is that of {active.folder}; end it first: python -m tests.cluster down")
     if active and (fresh or active.place != place or active.boot != boot_id()):
+        if active.place != place and Cluster.at(active.place).runs():
+            raise ClusterInUseError(f"the machine runs the cluster of {active.folder}; end it first: python -m tests.cluster down")
         _take_down(active.place, active)
         active = None
     if active is None:

@@ -59,7 +59,7 @@ def missing(machine: Machine) -> list[str]:
         return [f"it needs Linux, not {machine.system}: run it in a virtual machine"]
     reasons = []
     if machine.user_id != 0:
-        reasons.append(f"it needs root, since it makes namespaces, mounts and network rules: sudo {sys.executable} -m tests.cluster up")
+        reasons.append("it needs root, since it makes namespaces, mounts and network rules: put sudo before the command")
     if packages := [package for package, proof in PACKAGES.items() if not machine.has(proof)]:
         install = f"apt-get install --no-install-recommends {' '.join(packages)}"
         reasons.append(f"it needs programs that aren't here; on Debian and its kin: {install}")
