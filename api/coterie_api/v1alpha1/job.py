@@ -85,19 +85,20 @@ class SecureAggregation:
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             field="ringBits",
-            cel=f"self.ringBits in [{NARROW}, {WIDE}]",
+            # The API server tries these on the default of the whole, which has no members yet.
+            cel=f"!has(self.ringBits) || self.ringBits in [{NARROW}, {WIDE}]",
             message=f"{NARROW} or {WIDE}",
             holds=lambda self: self.ring_bits in (NARROW, WIDE),
         ),
         Rule(
             field="clip",
-            cel=f"self.ringBits != {NARROW} || has(self.clip)",
+            cel=f"!has(self.ringBits) || self.ringBits != {NARROW} || has(self.clip)",
             message=f"a number with ringBits {NARROW}: its few bits must be spent where the updates are",
             holds=lambda self: self.ring_bits != NARROW or self.clip is not None,
         ),
         Rule(
             field="clip",
-            cel=f"self.ringBits == {NARROW} || !has(self.clip) || self.clip >= {LEAST_WIDE_CLIP}",
+            cel=f"!has(self.clip) || self.clip >= {LEAST_WIDE_CLIP} || (has(self.ringBits) && self.ringBits == {NARROW})",
             message=f"at least {LEAST_WIDE_CLIP:g} with ringBits {WIDE}",
             holds=lambda self: self.ring_bits == NARROW or self.clip is None or self.clip >= LEAST_WIDE_CLIP,
         ),
