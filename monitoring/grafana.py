@@ -102,7 +102,7 @@ def _shaped(panel: Panel) -> Drawn:
         case Shape.LINES:
             return _lines(panel)
         case Shape.NUMBER:
-            named = BigValueTextMode.VALUE_AND_NAME if _has_names(panel) else BigValueTextMode.VALUE
+            named = BigValueTextMode.VALUE_AND_NAME if panel.has_names else BigValueTextMode.VALUE
             made = stat.Panel().graph_mode(BigValueGraphMode.NONE).color_mode(BigValueColorMode.VALUE).text_mode(named)
             return made.orientation(VizOrientation.VERTICAL)
         case Shape.BARS:
@@ -113,12 +113,11 @@ def _shaped(panel: Panel) -> Drawn:
             return _table(panel)
 
 
-def _has_names(panel: Panel) -> bool:
-    return len(panel.queries) > 1 or "{{" in panel.queries[0].legend
-
-
 def _lines(panel: Panel) -> timeseries.Panel:
-    made = timeseries.Panel().axis_soft_min(0).fill_opacity(10).color_scheme(dashboard.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
+    made = timeseries.Panel().color_scheme(dashboard.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
+    made = made.fill_opacity(0 if panel.has_names else 10)
+    if panel.is_from_zero:
+        made = made.axis_soft_min(0)
     if panel.limits:
         made = made.thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.DASHED))
     for name in panel.bad:

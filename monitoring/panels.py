@@ -55,6 +55,7 @@ class Panel:
       limits: by rising values.
       bad: names of lines that are bad where they aren't 0, whatever the limits say.
       quiet: what stands there while there is no series. Only a panel of what goes wrong, or isn't asked for, may have none.
+      is_from_zero: whether the axis begins at 0; without, small changes of large numbers show.
       link: uid of the dashboard on which one row of a table is told in full.
     """
 
@@ -70,6 +71,12 @@ class Panel:
     bad: tuple[str, ...] = ()
     quiet: str = ""
     link: str = ""
+    is_from_zero: bool = True
+
+    @property
+    def has_names(self) -> bool:
+        """Whether there may be several lines, which need names to be told apart."""
+        return len(self.queries) > 1 or "{{" in self.queries[0].legend
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ _ALL_JOBS: Final = Row(
             Shape.BARS,
             quiet="there is no job",
         ),
-        Panel("Accuracy", ON_PUBLIC, (Query(of_jobs("accuracy_ratio"), EACH_JOB),), "percentunit", quiet=NO_EVALUATOR),
+        Panel("Accuracy", ON_PUBLIC, (Query(of_jobs("accuracy_ratio"), EACH_JOB),), "percentunit", quiet=NO_EVALUATOR, is_from_zero=False),
         Panel(
             "Survivors",
             "Share of the clients asked in the last round that are in its sum.",

@@ -64,8 +64,16 @@ _UTILITY: Final = Row(
             (Query(of_job("cohort_clients"), "cohort"), Query(of_job("survivors"), "survivors")),
             width=6,
         ),
-        Panel("Accuracy", ON_PUBLIC, (Query(of_job("accuracy_ratio"), "accuracy"),), "percentunit", width=6, quiet=NO_EVALUATOR),
-        Panel("Loss", ON_PUBLIC, (Query(of_job("loss"), "loss"),), width=6, quiet=NO_EVALUATOR),
+        Panel(
+            "Accuracy",
+            ON_PUBLIC,
+            (Query(of_job("accuracy_ratio"), "accuracy"),),
+            "percentunit",
+            width=6,
+            quiet=NO_EVALUATOR,
+            is_from_zero=False,
+        ),
+        Panel("Loss", ON_PUBLIC, (Query(of_job("loss"), "loss"),), width=6, quiet=NO_EVALUATOR, is_from_zero=False),
         Panel(
             "Epsilon",
             "Privacy loss so far and its bound, at the job's delta.",
@@ -76,7 +84,7 @@ _UTILITY: Final = Row(
         Panel(
             "Drops",
             "Clients that dropped, by phase and reason. No metric says which.",
-            (Query(f"sum by (phase, reason) (increase(coterie_drops_total{{{OF_JOB}}}{WINDOW}))", "{{phase}}: {{reason}}"),),
+            (Query(f"sum by (phase, reason) (increase(coterie_drops_total{{{OF_JOB}}}{WINDOW})) > 0", "{{phase}}: {{reason}}"),),
             width=8,
             quiet="no client has dropped",
         ),

@@ -84,7 +84,7 @@ OPERATOR: Final = Board(
                 Panel(
                     "Errors",
                     "Passes that failed, by class of the error. Each is repeated.",
-                    (Query(f"sum by (reason) (rate(coterie_reconcile_errors_total{WINDOW}))", "{{reason}}"),),
+                    (Query(f"sum by (reason) (rate(coterie_reconcile_errors_total{WINDOW})) > 0", "{{reason}}"),),
                     "ops",
                     width=8,
                     quiet="no pass has failed",

@@ -47,6 +47,6 @@ def quantile(share: float, name: str, selector: str = "", by: str = "") -> str:
     return f"histogram_quantile({share}, sum by ({labels}) (rate({name}_bucket{selector}{WINDOW}))) >= 0"
 
 
-def number(title: str, text: str, *queries: Query, unit: str = "short", width: int = 4, **more: Any) -> Panel:
+def number(title: str, text: str, *queries: Query, unit: str = "short", **more: Any) -> Panel:
     """Return a small panel with the newest number; `more` are fields of Panel."""
-    return Panel(title, text, queries, unit, Shape.NUMBER, width, 4, **more)
+    return Panel(title, text, queries, unit, Shape.NUMBER, **{"width": 4, "height": 4, **more})

@@ -65,12 +65,14 @@ PRIVACY: Final = Board(
                     "Jobs whose privacy.mode is None: nothing bounds what their models tell.",
                     Query(f"count({of_jobs('rounds')} unless {of_jobs('privacy_epsilon_budget')}) or vector(0)", "jobs"),
                     width=6,
+                    height=8,
                 ),
                 number(
                     "Jobs with a bound",
                     "Jobs that bound their privacy loss.",
                     Query(f"count({of_jobs('privacy_epsilon_budget')}) or vector(0)", "jobs"),
                     width=6,
+                    height=8,
                 ),
                 Panel(
                     "Epsilon spent by job",

@@ -145,7 +145,7 @@ class Federation:
         requests.register(registry)
         count_requests(embedded.cluster, requests)
         with Exposition(registry) as exposition:
-            self.operator = exposition.url.removeprefix("http://").removesuffix("/metrics")
+            self.operator = address(exposition)
             async with embedded.running() as parts:
                 self._is_ready.set()
                 await self._until_the_end(parts)
@@ -167,6 +167,11 @@ class Federation:
             draft = self.aggregators.with_suffix(".new")
             draft.write_text(text)
             draft.replace(self.aggregators)
+
+
+def address(exposition: Exposition) -> str:
+    """Return where Prometheus finds it."""
+    return exposition.url.removeprefix("http://").removesuffix("/metrics")
 
 
 def _target(pod: Object) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def value(metrics: AggregatorMetrics, name: str, **labels: str) -> float | None:
 
 def drops(metrics: AggregatorMetrics) -> dict[tuple[str, str], float]:
     samples = next(iter(metrics.drops.collect())).samples
-    return {(each.labels["phase"], each.labels["reason"]): each.value for each in samples if each.name.endswith("_total")}
+    return {(each.labels["phase"], each.labels["reason"]): each.value for each in samples if each.name.endswith("_total") and each.value}
 
 
 def test_a_round_is_counted_timed_and_dated(metrics: AggregatorMetrics) -> None:
@@ -103,6 +103,16 @@ def test_a_try_that_fails_is_an_outcome(metrics: AggregatorMetrics) -> None:
 
     assert value(metrics, "round_attempts_total", outcome="TooFewSurvivors") == 1
     assert value(metrics, "round_attempts_total", outcome="Done") == 0
+
+
+def test_a_first_drop_in_a_round_is_seen_by_rates_since_its_counter_begins_at_zero(metrics: AggregatorMetrics) -> None:
+    assert value(metrics, "drops_total", phase="Training", reason="Late") is None
+
+    watch = Watch(metrics)
+    assert {value(metrics, "drops_total", phase="Training", reason=reason.value) for reason in DropReason} == {0}
+    watch.moved(TRAINING, on.ClientLeft(1), TRAINING, ())
+
+    assert value(metrics, "drops_total", phase="Training", reason="Disconnected") == 1
 
 
 def test_who_sent_nothing_was_late_in_training_and_former_tries_are_not_counted_again(metrics: AggregatorMetrics) -> None:

@@ -145,6 +145,10 @@ def test_the_build_is_told_once(metrics: OperatorMetrics) -> None:
     assert family.samples[0].labels["version"]
 
 
+def test_errors_are_counted_from_zero_so_that_rates_see_the_first(metrics: OperatorMetrics) -> None:
+    assert metrics.registry.get_sample_value("coterie_reconcile_errors_total", {"reason": "Unavailable"}) == 0
+
+
 class Api:
     """Answers every request with one status, or fails."""
 

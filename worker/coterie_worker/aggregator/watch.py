@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from coterie_api.progress import DropReason
 from coterie_worker.metrics import TOO_FEW_SURVIVORS, AggregatorMetrics
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from coterie_worker.rounds import State
 
 
+# A counter that is born with its first drop would hide it from every rate: those of rounds are there from the start.
+IN_A_ROUND: Final = (Phase.KEYING, Phase.TRAINING, Phase.UNMASKING)
+
+
 class Watch:
     """Looks on at one process's transitions."""
 
@@ -24,6 +28,9 @@ class Watch:
         self._metrics = metrics
         self._clock = clock
         self._since = clock()
+        for phase in IN_A_ROUND:
+            for reason in DropReason:
+                metrics.drops.labels(phase.value, reason.value)
 
     def moved(self, before: State, event: on.Event, after: State, commands: Iterable[do.Command]) -> None:
         """Hear of one transition."""
