@@ -29,8 +29,8 @@ class BaseImageError(Exception):
 
 
 def key() -> str:
-    """Return what the tree depends on, as a hash: this recipe, the machine's certificates, its package index."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
+    """Return what the tree depends on, as a hash: the recipe, the machine's certificates, its package index."""
+    digest = hashlib.sha256(repr((SUITE, PACKAGES, NOT_NEEDED)).encode())
     digest.update(_certificates().read_bytes())
     digest.update(_pip_conf().encode())
     return digest.hexdigest()[:16]
@@ -38,6 +38,8 @@ def key() -> str:
 
 def make(archive: Path) -> None:
     """Write the tree as a tar archive. Raises BaseImageError."""
+    if shutil.which("debootstrap") is None:
+        raise BaseImageError("debootstrap is not installed (on Debian: apt-get install debootstrap)")
     unfinished = archive.with_suffix(".part")
     with _memory(archive.with_suffix(".tree")) as tree:
         _run("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(tree))
@@ -75,8 +77,6 @@ def _pip_conf() -> str:
 
 
 def _run(*command: str) -> None:
-    if shutil.which(command[0]) is None:
-        raise BaseImageError(f"{command[0]} is not installed (on Debian: apt-get install debootstrap)")
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
         raise BaseImageError(f"{' '.join(command)}: exit status {done.returncode}: {done.stdout.strip()[-1000:]}")

@@ -10,31 +10,45 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.cluster import images
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ARBITRARY_USER: Final = 1000650000  # of the size that OpenShift gives each namespace
 SECONDS: Final = 120
 NAMESPACES: Final = ("pid", "mount", "ipc", "uts", "network")
 
 
-def run(target: str, command: list[str] | None = None, *, user: int = ARBITRARY_USER) -> subprocess.CompletedProcess[str]:
-    """Run a command, or the image's own, as that user and group 0; of all paths only /tmp can be written.
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A mounted image: its root file system, and its Env, Entrypoint, Cmd, WorkingDir, User and Labels."""
 
-    Raises images.ImagesUnavailableError.
-    """
-    with images.mounted(target) as (root, config), tempfile.TemporaryDirectory(prefix="coterie-run-") as folder:
-        arguments = command or [*config.get("Entrypoint", []), *config.get("Cmd", [])]
-        spec = _spec(root, arguments, user, config)
-        (Path(folder) / "config.json").write_text(json.dumps(spec))
-        name = f"coterie-{uuid.uuid4()}"
-        begin = ["runc", "--root", f"{folder}/state", "run", "--bundle", folder, name]
-        return subprocess.run(begin, capture_output=True, stdin=subprocess.DEVNULL, text=True, check=False, timeout=SECONDS)
+    root: Path
+    config: dict[str, Any]
+
+    def run(self, *command: str, user: int = ARBITRARY_USER) -> subprocess.CompletedProcess[str]:
+        """Run a command, or the image's own, as that user and group 0; of all paths only /tmp can be written."""
+        arguments = list(command) or [*self.config.get("Entrypoint", []), *self.config.get("Cmd", [])]
+        with tempfile.TemporaryDirectory(prefix="coterie-run-") as folder:
+            (Path(folder) / "config.json").write_text(json.dumps(_spec(self, arguments, user)))
+            begin = ["runc", "--root", f"{folder}/state", "run", "--bundle", folder, f"coterie-{uuid.uuid4()}"]
+            return subprocess.run(begin, capture_output=True, stdin=subprocess.DEVNULL, text=True, check=False, timeout=SECONDS)
 
 
-def _spec(root: Path, arguments: list[str], user: int, config: dict[str, Any]) -> dict[str, Any]:
+@contextmanager
+def image(target: str) -> Iterator[Image]:
+    """Mount one of our images, building it first if need be. Raises images.ImagesUnavailableError."""
+    with images.mounted(target) as (root, config):
+        yield Image(root, config)
+
+
+def _spec(image: Image, arguments: list[str], user: int) -> dict[str, Any]:
     """Return runc's configuration: what Pod Security `restricted` leaves of a container, and the image's own environment."""
     strict = ["nosuid", "noexec", "nodev"]
     return {
@@ -42,12 +56,12 @@ def _spec(root: Path, arguments: list[str], user: int, config: dict[str, Any]) -
         "process": {
             "user": {"uid": user, "gid": 0},
             "args": arguments,
-            "env": config.get("Env", []),
-            "cwd": config.get("WorkingDir") or "/",
+            "env": image.config.get("Env", []),
+            "cwd": image.config.get("WorkingDir") or "/",
             "noNewPrivileges": True,
             "capabilities": {kind: [] for kind in ("bounding", "effective", "permitted")},
         },
-        "root": {"path": str(root), "readonly": True},
+        "root": {"path": str(image.root), "readonly": True},
         "mounts": [
             {"destination": "/proc", "type": "proc", "source": "proc", "options": strict},
             {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
@@ -63,7 +77,8 @@ def _spec(root: Path, arguments: list[str], user: int, config: dict[str, Any]) -
 
 
 if __name__ == "__main__":
-    done = run(sys.argv[1], sys.argv[2:])
+    with image(sys.argv[1]) as chosen:
+        done = chosen.run(*sys.argv[2:])
     print(done.stdout, end="")
     print(done.stderr, end="", file=sys.stderr)
     sys.exit(done.returncode)

@@ -1,7 +1,7 @@
 """The images of the Dockerfile as archives, for a node without a registry: `ctr image import` takes them.
 
-Built by buildah, as root and without a daemon, into a store of their own below the cache folder, so that a change of source reuses
-the layers of dependencies. The cache is keyed by all that the images are made of, and keeps the newest archive of each.
+Built by buildah into a store below the cache folder, so that a change of source reuses the layers of dependencies. Archives are
+keyed by all that they are made of; of each image the newest is kept.
 
     python -m tests.cluster.images            builds what is missing; prints names, paths, sizes and seconds
 """
@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.cluster import base_image
+from tests.cluster.buildah import BuildahError, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +33,10 @@ CONTEXT: Final = (".dockerignore", "Dockerfile", "LICENSE", "README.md", "api", 
 # What decides about the layers of dependencies; with another of them, the store starts anew, or it would grow by gigabytes each time.
 DEPENDENCIES: Final = ("Dockerfile", "constraints.txt")
 TARGETS: Final = ("operator", "worker")
-# Nodes of the tests have no GPU. Both take a third of the size, and so of the time to import.
+# Nodes of the tests have no GPU; without its libraries an image is half as large, and loaded twice as fast.
 ARGUMENTS: Final = ("--build-arg", "GPU=false", "--build-arg", f"VERSION={VERSION}")
+# What lies beside a task's code without belonging to it.
+DATA: Final = ("volumes", "out", "__pycache__")
 
 
 class ImagesUnavailableError(Exception):
@@ -47,131 +48,126 @@ def name_of(target: str) -> str:
     return f"ghcr.io/coterie/{target}:{VERSION}"
 
 
-def archives() -> dict[str, Path]:
-    """Return the OCI archive of each image by its full name, building what is missing. Raises ImagesUnavailableError."""
-    folder = _cache()
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / ".lock"), tempfile.TemporaryDirectory(prefix="coterie-images-") as temporary:
-        context = _snapshot(Path(temporary))
-        key = _hash(context, CONTEXT, Path(__file__).read_bytes())
-        wanted = {target: folder / f"{target}-{key}.tar" for target in TARGETS}
-        missing = [target for target in TARGETS if not wanted[target].exists()]
-        if missing:
-            builder = Builder.prepare(folder, context)
-            for target in missing:
-                builder.build(target, wanted[target])
-                _keep_only(wanted[target], f"{target}-*.tar")
-    return {name_of(target): path for target, path in wanted.items()}
+def archives(*targets: str) -> dict[str, Path]:
+    """Return the OCI archives of targets, all if none is named, by full name, building what is missing.
+
+    Raises ImagesUnavailableError.
+    """
+    with _workshop() as workshop:
+        return {name_of(target): workshop.archive(target) for target in targets or TARGETS}
+
+
+def on_top(folder: Path, name: str) -> Path:
+    """Return the OCI archive of an image whose Dockerfile stands in `folder` and begins with the worker's.
+
+    Raises ImagesUnavailableError.
+    """
+    with _workshop() as workshop:
+        return workshop.archive_on_top(folder, name)
 
 
 @contextmanager
 def mounted(target: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Mount a target's file system; yield it and the image's configuration (Env, Entrypoint, Cmd, WorkingDir, Labels, User).
+    """Mount a target's file system; yield it and the image's Env, Entrypoint, Cmd, WorkingDir, User and Labels.
 
     Raises ImagesUnavailableError.
     """
-    archive = archives()[name_of(target)]
-    with _locked(_cache() / ".lock"), tempfile.TemporaryDirectory(prefix="coterie-images-") as temporary:
-        builder = Builder.prepare(_cache(), _snapshot(Path(temporary)))
-        container = builder.container(target, archive)
-    try:
-        yield Path(builder.run("mount", container).strip()), builder.configuration(target)
-    finally:
-        builder.run("rm", container)
+    with _workshop() as workshop:
+        name = workshop.built(target)
+        store = workshop.open()
+        container = store.run("from", "--pull=false", name).strip()
+        try:
+            yield Path(store.run("mount", container).strip()), store.configuration(name)
+        finally:
+            store.run("rm", container)
 
 
 @dataclass(frozen=True, slots=True)
-class Builder:
-    """buildah with a store of its own, the base image in it, and what is built."""
+class Workshop:
+    """The cache folder, and a copy of all that the images are made of."""
 
-    store: Path
-    base: str
+    cache: Path
     context: Path
+    key: str
 
-    @classmethod
-    def prepare(cls, folder: Path, context: Path) -> Builder:
-        """Open the store, removing older ones, and put the base into it. Raises ImagesUnavailableError."""
-        if os.geteuid() != 0:
-            raise ImagesUnavailableError("building images without a daemon needs root")
-        if shutil.which("buildah") is None:
-            raise ImagesUnavailableError("buildah is not installed (on Debian: apt-get install buildah)")
-        store = folder / f"store-{_hash(context, DEPENDENCIES)}"
-        for older in folder.glob("store-*"):
-            if older != store:
-                _remove_store(older)
-        builder = cls(store, f"localhost/coterie-base:{base_image.key()}", context)
-        builder._prepare_base(folder)
-        return builder
+    def archive(self, target: str) -> Path:
+        """Return a target's archive."""
+        wanted = self.cache / f"{target}-{self.key}.tar"
+        if not wanted.exists():
+            self.open().export(self.built(target), wanted)
+            _keep_only(wanted, f"{target}-*.tar")
+        return wanted
 
-    def build(self, target: str, archive: Path) -> None:
-        """Build a target of the Dockerfile and write it as an OCI archive."""
-        name = name_of(target)
-        options = ["--isolation", "chroot", "--layers", "--force-rm", "--pull=false", "--format", "oci", "--target", target, "--tag", name]
-        self.run("bud", *options, "--build-arg", f"PYTHON_IMAGE={self.base}", *ARGUMENTS, str(self.context))
-        unfinished = archive.with_suffix(".part")
-        unfinished.unlink(missing_ok=True)
-        # zstd at its fastest: half the bytes to write and to read again, for a few seconds of work.
-        compression = ["--compression-format", "zstd", "--compression-level", "1"]
-        self.run("push", "--quiet", *compression, name, f"oci-archive:{unfinished}:{name}")
-        unfinished.rename(archive)
+    def archive_on_top(self, folder: Path, name: str) -> Path:
+        """Return the archive of an image on top of the worker's."""
+        with tempfile.TemporaryDirectory(prefix="coterie-task-") as temporary:
+            task = Path(temporary)
+            shutil.copytree(folder, task, ignore=shutil.ignore_patterns(*DATA), dirs_exist_ok=True)
+            prefix = f"task-{folder.name}"
+            wanted = self.cache / f"{prefix}-{_hash(task, self.key, name)}.tar"
+            if not wanted.exists():
+                self.built("worker")
+                self.open().build(task, name)
+                self.open().export(name, wanted)
+                _keep_only(wanted, f"{prefix}-*.tar")
+        return wanted
 
-    def container(self, target: str, archive: Path) -> str:
-        """Return a new container of a target's image, which is read from its archive if the store has started anew since."""
-        if not self._has(name_of(target)):
-            self.run("pull", "--quiet", f"oci-archive:{archive}")
-        return self.run("from", "--pull=false", name_of(target)).strip()
+    def built(self, target: str) -> str:
+        """Return the name of a target that is in the store, in its newest state."""
+        store, name = self.open(), name_of(target)
+        store.build(self.context, name, "--target", target, "--build-arg", f"PYTHON_IMAGE={self._base(store)}", *ARGUMENTS)
+        return name
 
-    def configuration(self, target: str) -> dict[str, Any]:
-        """Return the configuration in a target's image."""
-        return json.loads(self.run("inspect", "--type", "image", "--format", "{{json .OCIv1.Config}}", name_of(target)))
+    def open(self) -> Store:
+        """Return the store, which has no older ones beside it."""
+        names = [self.context / name for name in DEPENDENCIES]
+        store = Store(self.cache / f"store-{_hash(self.context, base_image.key(), only=names)}")
+        for older in self.cache.glob("store-*"):
+            if older != store.folder:
+                Store(older).remove()
+        return store
 
-    def _has(self, name: str) -> bool:
-        return bool(self.run("images", "--quiet", "--filter", f"reference={name}").strip())
-
-    def _prepare_base(self, folder: Path) -> None:
-        tree = folder / f"base-{base_image.key()}.tar"
-        try:
+    def _base(self, store: Store) -> str:
+        name = f"localhost/coterie-base:{base_image.key()}"
+        tree = self.cache / f"base-{base_image.key()}.tar"
+        if not store.has(name):
             if not tree.exists():
-                _say("making the base image by debootstrap")
+                print("making the base image by debootstrap", file=sys.stderr, flush=True)
                 base_image.make(tree)
                 _keep_only(tree, "base-*.tar")
-        except base_image.BaseImageError as error:
+            store.unpack(tree, name)
+        return name
+
+
+@contextmanager
+def _workshop() -> Iterator[Workshop]:
+    """Hold the cache folder: test runs in parallel share one build. Raises ImagesUnavailableError.
+
+    What is built is copied first, so that an edit during the minutes of a build can't part an archive from its key.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coterie" / "images"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / ".lock").open("w") as lock, tempfile.TemporaryDirectory(prefix="coterie-images-") as temporary:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel drops it when the holder dies
+        context = Path(temporary)
+        for name in CONTEXT:
+            source = REPOSITORY / name
+            if source.is_dir():
+                shutil.copytree(source, context / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, context / name)
+        try:
+            yield Workshop(cache, context, _hash(context, base_image.key(), *ARGUMENTS))
+        except (BuildahError, base_image.BaseImageError) as error:
             raise ImagesUnavailableError(str(error)) from error
-        if not self._has(self.base):
-            container = self.run("from", "scratch").strip()
-            self.run("add", "--quiet", container, str(tree), "/")
-            self.run("commit", "--quiet", "--rm", container, self.base)
-
-    def run(self, *arguments: str) -> str:
-        where = ["--root", str(self.store), "--runroot", f"/run/coterie-images/{self.store.name}", "--storage-driver", "overlay"]
-        _say(f"buildah {' '.join(arguments)}")
-        begin = time.monotonic()
-        done = subprocess.run(["nice", "buildah", *where, *arguments], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ImagesUnavailableError(
-                f"buildah {arguments[0]}: exit status {done.returncode}: {(done.stdout + done.stderr).strip()[-3000:]}"
-            )
-        _say(f"  {time.monotonic() - begin:.1f} s")
-        return done.stdout
 
 
-def _snapshot(folder: Path) -> Path:
-    """Copy what is built, so that an edit during the minutes of a build can't part an archive from its key."""
-    for name in CONTEXT:
-        source = REPOSITORY / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
-    return folder
-
-
-def _hash(context: Path, names: tuple[str, ...], recipe: bytes = b"") -> str:
-    """Return a hash of files and folders of the context, of the base's recipe and of the one given."""
-    digest = hashlib.sha256(base_image.key().encode() + recipe)
-    for path in sorted(file for name in names for file in [context / name, *(context / name).rglob("*")] if file.is_file()):
+def _hash(folder: Path, *more: str, only: list[Path] | None = None) -> str:
+    """Return a hash of the files of a folder, or of some of them, and of texts."""
+    digest = hashlib.sha256("\0".join(more).encode())
+    for path in sorted(file for file in (folder.rglob("*") if only is None else only) if file.is_file()):
         content = path.read_bytes()
-        digest.update(f"{path.relative_to(context)} {path.stat().st_mode & 0o111:o} {len(content)}\n".encode() + content)
+        digest.update(f"{path.relative_to(folder)} {path.stat().st_mode & 0o111:o} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:16]
 
 
@@ -179,30 +175,6 @@ def _keep_only(newest: Path, pattern: str) -> None:
     for path in newest.parent.glob(pattern):
         if path != newest:
             path.unlink()
-
-
-def _remove_store(store: Path) -> None:
-    """Remove a store of buildah's; it mounts a folder of it on itself, and leaves that behind."""
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for mount in sorted((each for each in mounts if Path(each).is_relative_to(store)), reverse=True):
-        subprocess.run(["umount", mount], check=True)
-    shutil.rmtree(store)
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coterie" / "images"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an advisory lock: test runs in parallel share one build. The kernel drops it when the holder dies."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
