@@ -131,8 +131,6 @@ def _missing_in_dataset(dataset: FederatedDataset) -> Iterator[FieldError]:
 def _missing_in_grant(grant: Grant, where: str) -> Iterator[FieldError]:
     if grant.max_epsilon_per_job is not None:
         yield _missing(f"{where}.maxEpsilonPerJob", grant.max_epsilon_per_job, "nothing")
-    if grant.expires is not None:
-        yield _missing(f"{where}.expires", grant.expires, "nothing")
 
 
 def _doubtful_in_job(job: FederatedJob) -> Iterator[FieldError]:

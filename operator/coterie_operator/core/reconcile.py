@@ -20,8 +20,8 @@ from coterie_api.v1alpha1.types import Condition, FederatedJobStatus, Reason
 from coterie_operator.core.actions import Action, AddFinalizer, Create, CreateCertificate, Delete, Emit, Plan
 from coterie_operator.core.observed import Job, NamespaceState, Observed, moment
 from coterie_operator.core.obstacles import causes
-from coterie_operator.core.rules import children, deadlines, deletion, quorum, suspend, termination, ttl
-from coterie_operator.core.rules.started import Started, started
+from coterie_operator.core.rules import children, consent, deadlines, deletion, quorum, suspend, termination, ttl
+from coterie_operator.core.rules.started import Started, dataset_key, started
 from coterie_operator.core.status import shorten, status
 from coterie_operator.core.tenants import took_part
 from coterie_operator.core.verdict import Stage, Verdict
@@ -165,13 +165,20 @@ def _look_again(seen: Observed, job: Job, found: Verdict, start: Started | None)
         return ttl.look_again(seen, job)
     if start is None or found.stage not in (Stage.RUNNING, Stage.RESTING):
         return None
-    times = [deadlines.active_deadline(start.spec, start.status)]
+    times = [deadlines.active_deadline(start.spec, start.status), *_expiries(seen, start)]
     if found.stage is Stage.RESTING:
         times.append(moment(job.status.assembly_time) if job.status.assembly_time else None)
     else:
         times += [seen.now + timedelta(seconds=_pace(seen, start)), deadlines.assembly_deadline(start.spec, start.status)]
         times += [children.present_turn(start, entry).retry_at for entry in start.frozen.datasets]
     return min((time for time in times if time is not None and time > seen.now), default=None)
+
+
+def _expiries(seen: Observed, start: Started) -> list[datetime | None]:
+    """Return when the grants of the roster end, at which moment their tenants' part does."""
+    datasets = [seen.datasets.get(dataset_key(entry)) for entry in start.frozen.datasets]
+    namespace, image = start.key.namespace, start.frozen.worker_image
+    return [consent.expiry(dataset, namespace, image) for dataset in datasets if dataset is not None]
 
 
 def _pace(seen: Observed, start: Started) -> float:

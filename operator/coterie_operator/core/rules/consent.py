@@ -65,6 +65,8 @@ class Applicant:
         return self.seen.datasets.get(self.key)
 
 
+EXPIRED = "the owner's grant of the data set has expired"
+
 Objection = tuple[str, str]  # reason, sentence
 Check = Callable[[Applicant], Objection | None]
 
@@ -89,6 +91,13 @@ def grant_in_force(dataset: FederatedDataset, job_namespace: str, image: str, no
     return next((grant for grant in grants if grant.expires is None or now < moment(grant.expires)), None)
 
 
+def expiry(dataset: FederatedDataset, job_namespace: str, image: str) -> datetime | None:
+    """Return when the last of the grants for a job of that namespace and image ends; None if one never does, or there is none."""
+    grants = [grant for grant in dataset.spec.grants if grant.covers(job_namespace, image)]
+    ends = [moment(grant.expires) for grant in grants if grant.expires is not None]
+    return max(ends) if ends and len(ends) == len(grants) else None
+
+
 def revocation(seen: Observed, entry: FrozenDataset, image: str) -> Objection | None:
     """Return why a data set of the roster is no longer there, or None. After the start only this acts."""
     key = DatasetKey(entry.namespace, entry.name)
@@ -97,7 +106,8 @@ def revocation(seen: Observed, entry: FrozenDataset, image: str) -> Objection | 
     dataset = seen.datasets.get(key)
     namespace = seen.job.metadata.namespace if seen.job else ""
     if dataset is None or grant_in_force(dataset, namespace, image, seen.now) is None:
-        return _of(Reason.CONSENT_REVOKED)
+        has_ended = dataset is not None and expiry(dataset, namespace, image) is not None
+        return (Reason.CONSENT_REVOKED.value, EXPIRED) if has_ended else _of(Reason.CONSENT_REVOKED)
     # The roster pins the key: another key is another tenant, whoever owns the object.
     return None if dataset.spec.identity.public_key == entry.public_key else _of(Reason.CONSENT_REVOKED)
 
