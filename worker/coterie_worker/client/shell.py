@@ -211,6 +211,9 @@ class Client:
         self._loaded = asyncio.get_running_loop().run_in_executor(self._heavy, self._work.load, self._layout, model.tobytes())
 
     async def _take_model(self, vector: Vector) -> None:
+        if vector.tag >= self._job.rounds:  # the version is the round to train, and the schedule's place
+            log.warning("refused a model: its version is %d, the job has %d rounds", vector.tag, self._job.rounds)
+            return
         values = vector.words.view("<f4")
         digest = await asyncio.to_thread(model_hash, self._initial_hash, vector.tag, values)
         self._model = Parameters(vector.tag, values, digest)
@@ -218,15 +221,15 @@ class Client:
 
     async def _take_control(self, payload: bytes) -> None:
         async with self._protocol:
-            if starts_epoch(payload):
-                self._epoch = self._new_epoch()
-            if self._epoch is None:
-                return
             try:
+                if starts_epoch(payload):
+                    self._epoch = self._new_epoch()
+                if self._epoch is None:
+                    return
                 replies = self._epoch.receive(payload)
             except PeerProtocolError as error:
                 log.warning("refused a message of the aggregator: %s: %s", type(error).__name__, error)
-                if isinstance(error, SumTooClose):
+                if isinstance(error, SumTooClose) and self._epoch is not None:
                     self._connection.send(Dropped(self._epoch.last_slot, DropReason.SUM_REFUSED))
                 return
         for reply in replies:

@@ -9,11 +9,15 @@ import pytest
 from tests.unit.coterie_worker.secagg.refusal import VICTIM, refuses
 from tests.unit.coterie_worker.secagg.simulation import (
     World,
+    identity,
     parameters_for,
 )
 
 from coterie_worker.secagg import Stage, errors
+from coterie_worker.secagg.contexts import advert_context
+from coterie_worker.secagg.keys import public_of
 from coterie_worker.secagg.messages import (
+    AdvertSet,
     Delivery,
     decode_message,
     encode_message,
@@ -97,6 +101,30 @@ def test_a_delivery_of_another_session_or_of_too_few_is_refused() -> None:
     world, message, _ = at_delivery()
     refuses(world, encode_message(replace(message, sid=bytes(32))), errors.WrongSession)
     refuses(world, encode_message(replace(message, sealed=message.sealed[:2])), errors.BelowThreshold, "of 3 clients, at least 4")
+
+
+def test_two_sets_of_adverts_make_two_sessions_whose_shares_do_not_mix() -> None:
+    """A client in league signs two adverts, one for the victim and one for the rest: both sets pass, and nothing between them opens."""
+    world = World(parameters_for(5))
+    world.send(world.server.start())
+    outbox = world.server.close()
+    adverts = list(decode_message(outbox[VICTIM]).adverts)  # type: ignore[union-attr]
+    twin = replace(decode_message(adverts[4]), channel_key=public_of(bytes([9] * 32)))  # type: ignore[type-var]
+    adverts[4] = encode_message(replace(twin, signature=identity(4).sign(advert_context(twin))))  # type: ignore[arg-type, type-var]
+    outbox[VICTIM] = encode_message(AdvertSet(tuple(adverts)))
+    for i, payload in outbox.items():
+        replies = world.clients[i].receive(payload)
+        if i != VICTIM:
+            world.server.receive(i, *replies)
+    with pytest.raises(errors.WrongSession):
+        world.server.receive(VICTIM, *world.clients[VICTIM].receive(outbox[VICTIM]))
+    message = decode_message(world.server.close()[1])
+    assert isinstance(message, Delivery)
+    theirs = tuple((dealer, sealed) for dealer, sealed in message.sealed if dealer != VICTIM)
+    victim = world.clients[VICTIM]
+
+    refuses(world, encode_message(replace(message, sealed=theirs)), errors.WrongSession)
+    refuses(world, encode_message(Delivery(victim._sid, ((1, theirs[0][1]), *theirs))), errors.BadSeal)
 
 
 def test_shares_of_another_session_do_not_open() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import pickle
 from dataclasses import replace
@@ -20,7 +21,7 @@ from tests.unit.coterie_worker.secagg.simulation import (
 )
 
 from coterie_api.podconfig import TenantPolicy
-from coterie_worker.secagg import ClientEpoch, ClientStage, Member, errors
+from coterie_worker.secagg import ClientEpoch, ClientStage, Member, PlainClient, check_policy, errors
 from coterie_worker.secagg.messages import (
     Consistent,
     Revealed,
@@ -83,6 +84,36 @@ def test_a_job_weaker_than_the_rules_or_the_tenants_policy_never_starts(weakness
     changes, policy, error, match = WEAK[weakness]
     with pytest.raises(error, match=match):
         ClientEpoch(parameters_for(5, **changes), VICTIM, identity(VICTIM), policy, seeded())
+
+
+def known(n: int, **changes: str) -> dict[str, str]:
+    roster = parameters_for(n).roster
+    return {member.tenant: base64.b64encode(member.public_key).decode() for member in roster} | changes
+
+
+INVENTED: dict[str, tuple[dict[str, str], str]] = {
+    "a tenant that nobody knows": (known(4), "tenant-4 is in it, .* knows 4 tenants and not this one"),
+    "a known tenant with another key": (known(5, **{"tenant-3": known(9)["tenant-8"]}), "tenant-3 has another public key"),
+    "a known key under another name": (known(4, other=known(5)["tenant-4"]), "tenant-4 is in it"),
+}
+
+
+@pytest.mark.parametrize("how", INVENTED)
+@pytest.mark.parametrize("kind", [ClientEpoch, PlainClient])
+def test_a_roster_with_tenants_that_the_policy_does_not_know_is_refused(how: str, kind: type[ClientEpoch]) -> None:
+    members, match = INVENTED[how]
+    policy = TenantPolicy(secure_aggregation=kind is ClientEpoch, members=members)
+    with pytest.raises(errors.PolicyRefused, match=match):
+        kind(parameters_for(5), VICTIM, identity(VICTIM), policy, seeded())
+
+
+def test_a_roster_of_known_tenants_may_lack_some() -> None:
+    ClientEpoch(parameters_for(5), VICTIM, identity(VICTIM), TenantPolicy(members=known(7)), seeded())
+
+
+def test_a_policy_is_named_by_whose_it_is() -> None:
+    with pytest.raises(errors.PolicyRefused, match="least survivors: 4, my own requires 5"):
+        check_policy(parameters_for(5), TenantPolicy(min_clients=5), masked=True, whose="my own")
 
 
 def test_a_roster_that_pins_another_key_at_our_place_is_refused() -> None:
