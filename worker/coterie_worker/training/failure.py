@@ -22,10 +22,18 @@ from coterie_api.progress import SENTENCES, Drop, DropReason, Termination
 from coterie_worker.layout import LayoutError, Mismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_HERE: Final = Path(__file__).parent
+_PARTS: Final[Mapping[str, tuple[str, ...]]] = {  # of what tasks inherit, or have done for them
+    "batches": ("batches_of", "at"),
+    "loop": ("train", "forward", "backward", "step"),
+    "opening": ("_load", "_module"),
+    "task": ("loss", "metrics", "collate", "train_round", "load_data"),
+    "evaluate": ("measure",),
+}
 _FOREIGN: Final = frozenset({"site-packages", "dist-packages"})
 
 
@@ -118,7 +126,7 @@ class Guard:
         return drop
 
     def _where(self, error: BaseException) -> str:
-        """`file:line` of the deepest frame in the task's own code."""
+        """`file:line` of the deepest frame in the task's own code; where none ran, of what it inherits."""
         frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
         if isinstance(error, SyntaxError) and error.filename:
             frames.append((error.filename, error.lineno or 0))
@@ -126,7 +134,7 @@ class Guard:
             name = self._own(Path(filename))
             if name:
                 return f"{name}:{line}"
-        return ""
+        return _default(error)
 
     def _own(self, file: Path) -> str:
         """The file's name below the task's home; empty for code that is not the task's, or not in a file at all."""
@@ -141,6 +149,18 @@ class Guard:
         if not path.is_relative_to(self.home) or _FOREIGN & set(path.relative_to(self.home).parts):
             return ""
         return path.relative_to(self.home).as_posix()
+
+
+def _default(error: BaseException) -> str:
+    """`coterie_worker.training.task.loss:64` for an exception out of the default loss: which part of the work it was.
+
+    Code made at run time can claim any file and any name, so only names that are written down here are told.
+    """
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        file, name = Path(frame.f_code.co_filename), frame.f_code.co_name
+        if file.parent == _HERE and file.suffix == ".py" and name in _PARTS.get(file.stem, ()):
+            return f"{__package__}.{file.stem}.{name}:{line}"
+    return ""
 
 
 def _reason(error: BaseException, otherwise: DropReason) -> DropReason:

@@ -6,11 +6,14 @@ import json
 import re
 
 import pytest
+import torch
 
 from coterie_api.fields import canonical, dump
 from coterie_api.progress import DropReason
+from coterie_worker.training import loop
 from coterie_worker.training.failure import Guard, TaskFailure
 from coterie_worker.training.opening import load_task
+from coterie_worker.training.task import Task
 
 NAME = "Smith, John"
 
@@ -251,3 +254,33 @@ def test_an_interrupt_is_no_failure_of_the_task(task_module):
 
     with pytest.raises(KeyboardInterrupt):
         Guard.of(f"{task_module()}:Line")(interrupt)
+
+
+DEFAULTS = {
+    "loss": (lambda task, model: task.loss(model, (torch.zeros(4, 3), torch.zeros(4, dtype=torch.long))), "task.loss"),
+    "metrics": (lambda task, model: task.metrics(model, (torch.zeros(4, 3), torch.zeros(4, dtype=torch.long))), "task.metrics"),
+    "collate": (lambda task, model: task.collate([torch.zeros(2), torch.zeros(3)]), "task.collate"),
+    "load_data": (lambda task, model: task.load_data("/", "train"), "task.load_data"),
+}
+
+
+@pytest.mark.parametrize(("fault", "part"), DEFAULTS.values(), ids=DEFAULTS.keys())
+def test_a_failure_in_what_tasks_inherit_names_the_part(task_module, fault, part):
+    guard = Guard.of(f"{task_module()}:Line")
+
+    with pytest.raises(TaskFailure) as caught:
+        guard(lambda: fault(Task({}), torch.nn.Linear(2, 3)))
+    where, _, line = caught.value.drop.where.partition(":")
+    assert where == f"coterie_worker.training.{part}"
+    assert int(line) > 0
+
+
+def test_code_made_at_run_time_that_claims_to_be_coteries_tells_nothing(task_module):
+    guard = Guard.of(f"{task_module()}:Line")
+    source = "def SmithJohn():\n    raise ValueError\n"
+    names: dict = {}
+    exec(compile(source, loop.__file__, "exec"), names)
+
+    with pytest.raises(TaskFailure) as caught:
+        guard(names["SmithJohn"])
+    assert caught.value.drop.where == ""
