@@ -17,12 +17,18 @@ HEAD = """\
 Written by `make dashboards` from the code: change the code, not this page. `NaN` and absent series mean that there is no such number.
 
 No metric names a client, a tenant or an update: of training only what is public or released is told. `job_namespace` and `job_name`
-are those of the FederatedJob. A job's series on the operator stay until the job is deleted, until `ttlSecondsAfterFinished` after its end.
+are those of the FederatedJob.
+
+What a job's status holds the operator tells, also after the job's end and after its own restart, until the job is deleted: by
+`ttlSecondsAfterFinished`, where that is set. Of these numbers the aggregator tells the same while it runs, and fresher: never add the two up.
 """
 OPERATOR = """
 ## Operator
 
 Port 9090 of each replica; only the leader has series of jobs that are up to date. `coterie run` shows the same numbers.
+
+Three have no series yet, since this version books no privacy budgets: `coterie_privacy_epsilon_spent`, `coterie_privacy_epsilon_budget`
+and `coterie_privacy_ledger_diverged`; nor has `coterie_job_privacy_epsilon_spent`. Panels on them say so, and alerts on them stay silent.
 """
 AGGREGATOR = """
 ## Aggregator
