@@ -55,6 +55,10 @@ crds: $(STAMP) ## write crds/*.yaml and the chart's copies from the types
 dashboards: $(STAMP) ## write the reference of metrics, the rules and the dashboards
 	$(BIN)/python -m monitoring
 
+.PHONY: previews
+previews: $(STAMP) ## draw docs/pictures/dashboard-*.svg from real jobs; needs prometheus
+	$(BIN)/python -m monitoring.pictures
+
 proto: $(STAMP) ## regenerate the wire format
 	$(BIN)/python -m grpc_tools.protoc -I api --python_out=api --pyi_out=api --grpc_python_out=api api/coterie_api/wire/v1/*.proto
 

@@ -20,7 +20,7 @@ No metric names a client, a tenant or an update: of training only what is public
 are those of the FederatedJob.
 
 What a job's status holds the operator tells, also after the job's end and after its own restart, until the job is deleted: by
-`ttlSecondsAfterFinished`, where that is set. Of these numbers the aggregator tells the same while it runs, and fresher: never add the two up.
+`ttlSecondsAfterFinished`, where that is set. While it runs, the aggregator tells some of these numbers too: never add the two up.
 """
 OPERATOR = """
 ## Operator
