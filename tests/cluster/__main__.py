@@ -1,4 +1,7 @@
-"""A contributor's cluster: python -m tests.cluster up | down | status"""
+"""A contributor's cluster: python -m tests.cluster up | down | status
+
+What a shell may evaluate goes to standard output, everything else to standard error: eval "$(python -m tests.cluster up)".
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tests.cluster import images
 from tests.cluster.active import Active
-from tests.cluster.binaries import BinariesUnavailableError
+from tests.cluster.binaries import HELM, KUBECTL, BinariesUnavailableError, locate
 from tests.cluster.cluster import Cluster, ClusterInUseError
 from tests.cluster.daemons import DaemonDiedError
 from tests.cluster.images import ImagesUnavailableError
@@ -61,7 +64,7 @@ def _up(*, fresh: bool, with_images: bool) -> int:
     if with_images:
         _say(f"loaded {', '.join(cluster.load_images(images.archives())) or 'no image that was not there'}")
     _give_to_user(cluster.kubeconfig)
-    print(f"export KUBECONFIG={cluster.kubeconfig}")
+    _print_exports(cluster)
     return 0
 
 
@@ -71,18 +74,25 @@ def _down() -> int:
 
 
 def _status() -> int:
+    """Say what runs. 0: all does; 1: something has ended, or no cluster is here."""
     active = Active.read()
     if active is None:
-        print("no cluster is here")
+        _say("no cluster is here")
         return 1
     cluster = Cluster.at(active.place)
     names = cluster.daemons.names()
     dead = [name for name in names if not cluster.daemons.is_alive(name)]
     for name in names:
         state = "ended" if name in dead else f"runs as process {cluster.daemons.identity(name).pid}"
-        print(f"{name}: {state}; log {cluster.daemons.log(name)}")
-    print(f"export KUBECONFIG={cluster.kubeconfig}")
+        _say(f"{name}: {state}; log {cluster.daemons.log(name)}")
+    _print_exports(cluster)
     return 1 if dead or not names else 0
+
+
+def _print_exports(cluster: Cluster) -> None:
+    """Print what makes kubectl and helm of the cluster's own version use it."""
+    print(f"export KUBECONFIG={cluster.kubeconfig}")
+    print(f"export PATH={locate(KUBECTL).parent}:{locate(HELM).parent}:$PATH")
 
 
 def _give_to_user(kubeconfig: Path) -> None:

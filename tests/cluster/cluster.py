@@ -180,14 +180,14 @@ class Cluster(Administrator):
         _share_mounts(self.folder)
         self.daemons.forget_dead()
         components = Components.prepare(self.place)
-        started = [each.name for each in (*components.control_plane(), components.containerd()) if self.daemons.ensure(each)]
+        started = [each.name for each in components.first() if self.daemons.ensure(each)]
         self._wait_for_containerd()
         own = self._own_images()
         if loaded := self.load_images({**own, **images}):
             say(f"loaded {', '.join(loaded)}")
         self.daemons.wait(self._is_ready, "kube-apiserver is ready")
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=objects_as_text())
-        started += [each.name for each in components.node() if self.daemons.ensure(each)]
+        started += [each.name for each in components.second() if self.daemons.ensure(each)]
         if started:
             say(f"started {', '.join(started)}")
         self.daemons.wait(lambda: _answers(10248), "the kubelet is healthy")

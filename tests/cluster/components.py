@@ -62,13 +62,13 @@ class Components:
                 path.write_text(text)
         return cls(place, found)
 
-    def control_plane(self) -> list[Daemon]:
-        """Return what runs before anything is applied."""
-        return [self._etcd(), self._apiserver(), self._controller_manager(), self._scheduler()]
+    def first(self) -> list[Daemon]:
+        """Return what waits for nothing."""
+        return [self._etcd(), self._apiserver(), self.containerd()]
 
-    def node(self) -> list[Daemon]:
-        """Return what runs pods, after its images and objects are there."""
-        return [self._kubelet(), self._kube_proxy(), self._coredns(), self._volumes()]
+    def second(self) -> list[Daemon]:
+        """Return what needs images, and an API server that knows its rights: the controller manager gives up after a few seconds."""
+        return [self._controller_manager(), self._scheduler(), self._kubelet(), self._kube_proxy(), self._coredns(), self._volumes()]
 
     def containerd(self) -> Daemon:
         program = binaries.locate(binaries.CONTAINERD)

@@ -27,7 +27,7 @@ FOLDERS: Final = ("/var/lib/cni", "/var/lib/kubelet", "/var/log/containers")  # 
 
 def remove(place: Layout) -> None:
     """End every container of the cluster and remove all that is its, but for the network."""
-    _end([*shims(place), *_contained()])
+    _end(running(place))
     for path in mounts(place.folder, (PROC / "self/mountinfo").read_text()):
         subprocess.run(["umount", "--lazy", path], check=True)
     _remove_cgroups()
@@ -35,6 +35,11 @@ def remove(place: Layout) -> None:
     for path in Path("/var/lib/cni/results").glob(f"{NETWORK}-*"):
         path.unlink()
     remove_folder(place.folder)
+
+
+def running(place: Layout) -> list[Identity]:
+    """Return what containerd has started: shims, and all that runs in containers."""
+    return [*shims(place), *_contained()]
 
 
 def shims(place: Layout) -> list[Identity]:
@@ -58,14 +63,14 @@ def _arguments(folder: Path) -> list[str]:
 
 def _contained() -> Iterator[Identity]:
     """Yield every process in the kubelet's control groups."""
-    for folder in _cgroup_folders():
+    for folder in cgroup_folders():
         with suppress(FileNotFoundError):
             for line in (folder / "cgroup.procs").read_text().split():
                 if found := identity(int(line)):
                     yield found
 
 
-def _cgroup_folders() -> list[Path]:
+def cgroup_folders() -> list[Path]:
     """Return the kubelet's control groups of every hierarchy, the innermost first."""
     tops = {path for pattern in (CGROUP, f"*/{CGROUP}") for path in _CGROUPS.glob(pattern)}
     return [Path(folder) for top in tops for folder, _, _ in os.walk(top, topdown=False)]
@@ -94,7 +99,7 @@ def _unescape(point: str) -> str:
 
 def _remove_cgroups() -> None:
     deadline = time.monotonic() + _SECONDS
-    while left := _cgroup_folders():
+    while left := cgroup_folders():
         for folder in left:
             with suppress(FileNotFoundError, OSError):  # busy while the kernel still buries its processes
                 folder.rmdir()
