@@ -104,7 +104,7 @@ class _PeakOfAggregator(threading.Thread):
     def run(self) -> None:
         while not self._done.wait(0.2):
             for pid in self._aggregators():
-                self.bytes = max(self.bytes, _high_water(pid))
+                self.bytes = max(self.bytes, high_water(pid))
 
     def stop(self) -> None:
         self._done.set()
@@ -117,7 +117,7 @@ class _PeakOfAggregator(threading.Thread):
             return []  # processes end while we look
 
 
-def _high_water(pid: int) -> int:
+def high_water(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from coterie_worker.secagg import Encoding
 from coterie_worker.transport import Greeting, Vector, VectorKind, model_hash
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
     from coterie_api.podconfig import JobConfig
     from coterie_worker.aggregator.checkpoint import Snapshot
     from coterie_worker.layout.dtypes import Vector as Values
@@ -25,6 +30,22 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "initial"  # below the checkpoint: what `initialize` left
 SHARD_ELEMENTS: Final = 1 << 18  # shorter vectors are unmasked in one thread
+
+
+class Mapped:
+    """A file that all who send it at a time share one map of: each map of its own would count as memory of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._map: Callable[[], np.memmap[Any, Any] | None] = lambda: None
+
+    def words(self) -> NDArray[np.uint8]:
+        """The file's bytes; its memory is free again once nobody holds them."""
+        words = self._map()
+        if words is None:
+            words = np.memmap(self._path, np.uint8, "r")
+            self._map = weakref.ref(words)
+        return words
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +61,8 @@ class Initial:
         """Find what `initialize` left. Raises OSError, LayoutError."""
         folder = checkpoint / FOLDER
         layout, model = folder / "layout.json", folder / "model.safetensors"
-        greeting = Greeting.of(lambda: (np.fromfile(layout, np.uint8), np.memmap(model, np.uint8, "r")))
+        mapped = Mapped(model)
+        greeting = Greeting.of(lambda: (np.fromfile(layout, np.uint8), mapped.words()))
         return cls(Layout.from_json(layout.read_bytes()), folder, greeting)
 
     def file(self) -> bytes:

@@ -19,7 +19,7 @@ from coterie_api.progress import DropReason
 from coterie_api.wire.v1 import rounds_pb2 as pb
 from coterie_worker.transport import tls13
 from coterie_worker.transport.auth import NONCE_BYTES, SESSION_BYTES, VERSION, Admission, Claim, NotAuthenticated
-from coterie_worker.transport.codec import METHOD, SERVICE, AnyFrame, body_of, from_bytes, to_bytes
+from coterie_worker.transport.codec import METHOD, SERVICE, AnyFrame, ChunkFrame, body_of, from_bytes, to_bytes
 from coterie_worker.transport.gate import UploadGate
 from coterie_worker.transport.limits import MIB
 from coterie_worker.transport.link import END_OF_STREAM, LinkFull, Receiver, Sender
@@ -38,6 +38,7 @@ from coterie_worker.transport.messages import (
     Received,
     Vector,
 )
+from coterie_worker.transport.turns import Turns
 
 if TYPE_CHECKING:
     from coterie_worker.transport.limits import Limits
@@ -84,6 +85,7 @@ class RoundsServer:
         self._server: grpc.aio.Server | None = None
         self._finished: Finished | None = None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._turns = Turns(limits.chunks_on_the_way, limits.turn_seconds)
         self.gate = UploadGate(limits.uploads)
         self.traffic = Traffic()
 
@@ -263,7 +265,11 @@ class RoundsServer:
         await context.write(pb.Frame(welcome=welcome))
         async with aclosing(session.sender.frames()) as frames:  # type: ignore[type-var]
             async for frame in frames:
-                await context.write(frame)
+                if isinstance(frame, ChunkFrame):
+                    async with self._turns.one():
+                        await context.write(frame)
+                else:
+                    await context.write(frame)
 
     def _await_return(self, session: Session) -> None:
         """The stream broke: the session ends unless it comes back within the grace."""
