@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.coterie-installed
 
-.PHONY: cluster cluster-down dashboards demo images test test-unit test-local test-controlplane test-slow fuzz check format crds proto bench bench-secagg clean
+.PHONY: cluster cluster-down dashboards demo images test test-unit test-local test-controlplane test-e2e test-slow fuzz check format crds proto bench bench-secagg clean
 
 demo: $(STAMP) ## train the digits example in five processes under secure aggregation
 	$(BIN)/coterie run examples/digits --output out/digits --overwrite
 
 test: $(STAMP) tools ## every tier up to the real API server
-	$(BIN)/pytest
+	$(BIN)/pytest --ignore=tests/e2e
+
+test-e2e: $(STAMP) ## as root: a real node with kubelet and containerd, images, Helm, Prometheus
+	$(BIN)/pytest tests/e2e
 
 test-unit: $(STAMP)
 	$(BIN)/pytest tests/unit
