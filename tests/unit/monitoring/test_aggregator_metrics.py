@@ -64,6 +64,24 @@ def test_bytes_are_counted_once_however_often_they_are_asked_for(metrics: Aggreg
     assert value(metrics, "transferred_bytes_total", direction="received") == 7
 
 
+PROGRESS = {
+    "rounds_done": ("rounds_done", 3), "rounds": ("rounds", 10), "slot": ("slot", 4), "clients_connected": ("connected", 5),
+    "cohort_clients": ("cohort", 5), "survivors": ("survivors", 4), "accuracy_ratio": ("accuracy", 0.9), "loss": ("loss", 0.3),
+    "clamped_coordinates": ("clamped", 6),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROGRESS)
+def test_each_number_of_the_progress_has_its_metric_at_the_moment_of_the_scrape(metrics: AggregatorMetrics, name: str) -> None:
+    field, expected = PROGRESS[name]
+    assert b"coterie_" + name.encode() in metrics.exposition(Progress())
+    metrics.exposition(replace(Progress(), **{field: expected}))
+
+    assert value(metrics, name) == expected
+    others = [each for each in PROGRESS if each != name]
+    assert all(not value(metrics, each) or math.isnan(value(metrics, each)) for each in others)  # type: ignore[arg-type]
+
+
 def test_an_expected_evaluation_is_told_apart_from_none_that_is(metrics: AggregatorMetrics) -> None:
     metrics.expects_evaluations()
     assert value(metrics, "evaluated_rounds") == 0

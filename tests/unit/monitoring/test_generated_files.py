@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from monitoring import registries
@@ -33,6 +34,14 @@ def test_a_metric_follows_the_customs(metric: registries.Described) -> None:
 def test_no_label_is_one_that_prometheus_writes_or_that_tells_of_a_client(metric: registries.Described) -> None:
     assert not {"job", "instance", "namespace", "pod", "uid", "client", "tenant", "dataset", "user"} & set(metric.labels)
     assert len(metric.labels) <= 4
+
+
+def test_no_metric_is_without_a_test_that_asks_for_its_value() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*_metrics.py"))
+    tests += Path(__file__).with_name("test_operator_wiring.py").read_text()
+    short = {metric.name: metric.name.removeprefix("coterie_").removeprefix("job_") for metric in METRICS}
+
+    assert [name for name, part in short.items() if f'"{name}' not in tests and f'"{part}' not in tests] == []
 
 
 def test_the_checks_of_names_see_every_metric_of_both_planes() -> None:

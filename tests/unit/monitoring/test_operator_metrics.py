@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from coterie_api.v1alpha1.conditions import ConditionStatus, ConditionType
-from coterie_api.v1alpha1.types import Condition, FederatedJobStatus, JobState
+from coterie_api.v1alpha1.types import Attempts, Condition, FederatedJobStatus, JobState
 from coterie_operator.cluster import CONFIG_MAP, Unavailable
 from coterie_operator.kube import KubeCluster
 from coterie_operator.metrics import OperatorMetrics, RequestMetrics
@@ -88,6 +88,51 @@ def test_an_ended_job_keeps_its_final_numbers(metrics: OperatorMetrics) -> None:
     assert value(metrics, "coterie_job_accuracy_ratio") == 0.9
     assert value(metrics, "coterie_job_completion_timestamp_seconds") == NOW.timestamp()
     assert value(metrics, "coterie_job_last_round_timestamp_seconds") == NOW.timestamp()
+
+
+STATUS = {  # what a status says, and the metric that shows it
+    "rounds_done": ({"round": 3}, 3),
+    "rounds": ({"rounds": 12}, 12),
+    "cohort_clients": ({"cohort": 5}, 5),
+    "survivors": ({"survivors": 4}, 4),
+    "slots": ({"slots": 7}, 7),
+    "aggregator_failures": ({"attempts": Attempts(assembly=2, aggregator=1)}, 1),
+    "assemblies": ({"attempts": Attempts(assembly=2, aggregator=1)}, 2),
+    "start_timestamp_seconds": ({"start_time": "2026-01-01T00:00:00Z"}, NOW.timestamp()),
+    "completion_timestamp_seconds": ({"completion_time": "2026-01-01T00:00:00Z"}, NOW.timestamp()),
+    "accuracy_ratio": ({"accuracy": 0.9}, 0.9),
+    "loss": ({"loss": 0.3}, 0.3),
+    "best_round": ({"best_round": 2}, 2),
+    "update_norm": ({"update_norm": 0.25}, 0.25),
+    "clamped_coordinates": ({"clamped": 6}, 6),
+    "last_round_duration_seconds": ({"round_seconds": 1.5}, 1.5),
+    "privacy_epsilon_spent": ({"epsilon_spent": 2.0}, 2),
+}
+
+
+@pytest.mark.parametrize("name", STATUS)
+def test_each_number_of_a_status_has_its_metric_and_moves_no_other(metrics: OperatorMetrics, name: str) -> None:
+    fields, expected = STATUS[name]
+
+    def all_but_the_time() -> dict[str, float | None]:
+        return {each: value(metrics, f"coterie_job_{each}") for each in STATUS}
+
+    metrics.saw(JOB, status(), spec(), NOW)
+    before = all_but_the_time()
+    metrics.saw(JOB, status(**{"round_": fields["round"]} if "round" in fields else fields), spec(), NOW)
+    after = all_but_the_time()
+
+    assert after[name] == expected
+    others = {"aggregator_failures", "assemblies"} if name in {"aggregator_failures", "assemblies"} else {name}
+    assert {each for each in STATUS if before[each] != after[each]} == others
+
+
+def test_a_rounds_deadline_is_that_of_the_spec(metrics: OperatorMetrics) -> None:
+    metrics.saw(JOB, status(), spec(), NOW)
+    assert value(metrics, "coterie_job_round_deadline_seconds") == 600
+
+    metrics.saw(JOB, status(), None, NOW)
+    assert value(metrics, "coterie_job_round_deadline_seconds") is None
 
 
 def test_what_nobody_knows_has_no_series(metrics: OperatorMetrics) -> None:

@@ -11,8 +11,9 @@ from tests.unit.coterie_operator.world import RUNNING, Script, World
 from coterie_api.fields import dump
 from coterie_api.progress import Progress, Termination
 from coterie_api.v1alpha1.conditions import ConditionType
-from coterie_operator.cluster import BATCH_JOB, FEDERATED_JOB, POD
+from coterie_operator.cluster import BATCH_JOB, FEDERATED_JOB, POD, Unavailable
 from coterie_operator.loop import Backoff, Controller, WorkQueue
+from coterie_operator.settings import Settings
 
 LABELS = {"job_namespace": builders.JOB[0], "job_name": builders.JOB[1]}
 
@@ -129,6 +130,48 @@ async def test_bytes_alone_are_no_reason_to_write_the_status() -> None:
 
     assert plan.status is not None
     assert plan.status.bytes_sent == 2_000_000
+
+
+async def test_each_pass_is_timed_and_one_that_fails_is_counted_by_its_class() -> None:
+    world = await World().start()
+    registry = world.controller.metrics.registry
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise Unavailable("no answer")
+
+    await world.controller._pass(builders.JOB)
+    assert registry.get_sample_value("coterie_reconcile_seconds_count") == 1
+    assert registry.get_sample_value("coterie_reconcile_errors_total", {"reason": "Unavailable"}) == 0
+
+    world.cluster.get = refuse  # type: ignore[assignment]
+    await world.controller._pass(builders.JOB)
+
+    assert registry.get_sample_value("coterie_reconcile_seconds_count") == 2
+    assert registry.get_sample_value("coterie_reconcile_errors_total", {"reason": "Unavailable"}) == 1
+
+
+async def test_depth_and_age_of_the_queue_are_asked_at_each_scrape() -> None:
+    world = await World(settings=replace(Settings(), coalesce_seconds=0.0)).start()
+    registry = world.controller.metrics.registry
+    assert registry.get_sample_value("coterie_queue_depth") == 0
+    assert registry.get_sample_value("coterie_queue_oldest_seconds") == 0
+
+    world.controller.enqueue(builders.JOB)
+    world.controller.enqueue(("research", "other"))
+
+    assert registry.get_sample_value("coterie_queue_depth") == 2
+    assert registry.get_sample_value("coterie_queue_oldest_seconds") > 0
+
+
+async def test_watches_are_asked_at_each_scrape() -> None:
+    world = await World().start()
+    registry, counted = world.controller.metrics.registry, {"Job": 0, "Pod": 3}
+    world.controller._watchers.count = lambda kind, *, synced: counted[kind.kind] if synced else 1  # type: ignore[method-assign]
+    world.controller._measure()
+
+    assert registry.get_sample_value("coterie_watches", {"kind": "Pod", "synced": "true"}) == 3
+    assert registry.get_sample_value("coterie_watches", {"kind": "Job", "synced": "true"}) == 0
+    assert registry.get_sample_value("coterie_watches", {"kind": "Job", "synced": "false"}) == 1
 
 
 async def test_who_leads_is_asked_at_each_scrape() -> None:
