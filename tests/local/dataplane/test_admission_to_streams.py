@@ -163,6 +163,26 @@ class TestStrangersAreNot:
 
                 assert await ending(call) == (grpc.StatusCode.UNAUTHENTICATED, "not authenticated")
 
+    async def test_the_last_slot_is_told_at_each_dial(self, world: World) -> None:
+        async with serving(world) as (server, port), AsyncExitStack() as stack:
+            connection = world.connection(world.credential(0), port)
+            connection.last_slot = 7
+            await stack.enter_async_context(dialed(connection))
+
+            assert await soon(server.event()) == Joined(0, last_slot=7)
+
+    async def test_another_last_slot_than_was_signed(self, world: World) -> None:
+        claim = world.credential(0).claim
+        certificate = ServerCertificate(world.pair.certificate, world.pair.key).hash
+        async with serving(world) as (server, port), raw_stream(world, port) as call:
+            hello = pb.Hello(version=1, job_uid=JOB, index=0, instance=claim.instance, spec_hash=SPEC_HASH, last_slot=7)
+            await call.write(pb.Frame(hello=hello))
+            nonce = (await soon(call.read())).challenge.nonce
+            await call.write(pb.Frame(proof=pb.Proof(signature=prove(world.keys[0], claim, nonce, certificate))))
+
+            assert await ending(call) == (grpc.StatusCode.UNAUTHENTICATED, "not authenticated")
+            assert server.connected == frozenset()
+
     async def test_a_server_without_tls_1_3_finds_no_client_and_a_client_without_it_no_server(self, world: World) -> None:
         async with serving(world) as (_, port):
             context = ssl.create_default_context(cadata=world.authority.certificate.decode())

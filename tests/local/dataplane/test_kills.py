@@ -92,16 +92,17 @@ class TestTheAggregatorDies:
     @pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
     def test_around_showing_a_model_to_the_evaluator(self, plane, tasks_are_importable, is_before) -> None:
         job = plane(3, rounds=2, has_evaluator=True)
-        job.evaluator().start()
+        evaluator = job.evaluator()
         job.aggregator.dies(Death(f"{PUBLISH}:Models.publish", is_before))
         job.start()
+        evaluator.start()
 
         job.aggregator.has_died()
         job.aggregator.start()
 
         ends_well(job, 2)
         assert job.slots == [1, 2]
-        assert [line["loss"] is not None for line in job.history] == [True, True]
+        assert job.history[-1]["loss"] is not None  # of the first model only if the evaluator saw it before the second
         model_is_exact(job)
 
 

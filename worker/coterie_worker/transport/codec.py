@@ -17,6 +17,7 @@ METHOD: Final = "Attend"
 _LENGTH_DELIMITED: Final = 2  # wire type of bytes and messages
 _WORTH_IT: Final = 4096  # bytes of a frame from which on a copy costs more than reading by hand
 _VARINT_BYTES: Final = 10  # of 64 bits
+_UINT64: Final = 2**64 - 1
 _CHUNK: Final = pb.Frame.DESCRIPTOR.fields_by_name["chunk"].number
 _ACK: Final = pb.Frame.DESCRIPTOR.fields_by_name["ack"].number
 _SEQUENCE: Final = pb.Frame.DESCRIPTOR.fields_by_name["sequence"].number
@@ -75,8 +76,9 @@ def _chunk_of(data: bytes) -> ChunkFrame | None:
 
 
 def _counter(data: bytes, at: int, number: int) -> tuple[int, int]:
-    """A counter's value and where it ends; protobuf leaves out zeros."""
-    return _read_varint(data, at + 1) if data[at] == number << 3 else (0, at)
+    """A counter's value and where it ends; protobuf leaves out zeros, and bits that a uint64 has no room for."""
+    value, end = _read_varint(data, at + 1) if data[at] == number << 3 else (0, at)
+    return value & _UINT64, end
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:

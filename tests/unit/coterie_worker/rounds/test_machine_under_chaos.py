@@ -42,6 +42,7 @@ class World(RuleBasedStateMachine):
     def start(self, rules):
         self.rules = rules
         self.slots, self.epochs = [], []  # the slot log, on disk
+        self.asked = (0, frozenset())  # there too: of which round clients were asked to open which sum
         self.durable = do.Checkpoint(0, 1, 1, Selection())
         self.model_on_disk = ()  # rounds whose sums are in it
         self.records = {}  # history, on disk: round -> times recorded since the checkpoint
@@ -65,6 +66,7 @@ class World(RuleBasedStateMachine):
             max([self.durable.next_slot, *(slot + 1 for slot in self.slots)]),
             max([self.durable.next_epoch, *(epoch + 1 for epoch in self.epochs)]),
             self.durable.selection,
+            self.asked[1] if self.asked[0] == self.durable.rounds_done else frozenset(),
         )
         self.state, commands = begin(self.rules, resume)
         self.pending = list(commands)
@@ -120,6 +122,8 @@ class World(RuleBasedStateMachine):
         assert command.cohort <= self.holders
         assert len(command.cohort) >= self.rules.quorum
         assert command.round_index == len(self.model) < self.rules.rounds
+        if self.asked[0] == command.round_index and self.asked[1] and self.asked[1] <= self.holders:
+            assert command.cohort == self.asked[1], "clients open no other sum"
         self.slots.append(command.slot)
         self.open_slot, self.question, self.stages_left = command, command, 2
 
@@ -170,11 +174,11 @@ class World(RuleBasedStateMachine):
 
     # Clients.
 
-    @rule(target=told, client=clients)
-    def join(self, client):
+    @rule(target=told, client=clients, last_slot=st.integers(0, 40))
+    def join(self, client, last_slot=0):
         self.perform_all()
         self.connected.add(client)
-        return self.tell(on.ClientJoined(client))
+        return self.tell(on.ClientJoined(client, last_slot))
 
     @rule(target=told, client=clients, reason=reasons)
     def leave(self, client, reason):
@@ -220,15 +224,18 @@ class World(RuleBasedStateMachine):
         if self.state.is_done:
             return self.tell(on.StageOpened(step, frozenset()))
         if data.draw(st.integers(0, 5)) == 0:
-            return self.give_up(step)
+            return self.give_up(step, was_asked=data.draw(st.booleans()))
         if self.stages_left == 0 and self.open_slot is None and data.draw(st.booleans()):
             members = data.draw(st.frozensets(st.sampled_from(range(ROSTER))))
             return self.tell(on.EpochReady(step, members & self.holders))
         return self.answer_well(step)
 
-    def give_up(self, step):
+    def give_up(self, step, *, was_asked=False):
+        asked = self.open_slot.cohort if self.open_slot is not None and was_asked else frozenset()
+        if asked:
+            self.asked = (self.state.rounds_done, asked)
         self.open_slot = None
-        return self.tell(on.TooFew(step, self.rules.quorum - 1, self.rules.quorum))
+        return self.tell(on.TooFew(step, self.rules.quorum - 1, self.rules.quorum, asked))
 
     @rule(told_before=told)
     def repeat(self, told_before):

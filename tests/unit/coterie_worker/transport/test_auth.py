@@ -32,6 +32,8 @@ def test_the_tenant_of_the_roster_is_let_in() -> None:
         replace(CLAIM, instance=b"I" * 17),
         replace(CLAIM, spec_hash=b"T" * 32),
         replace(CLAIM, spec_hash=b""),
+        replace(CLAIM, last_slot=1),
+        replace(CLAIM, last_slot=2**64 - 1),
     ],
     ids=repr,
 )
@@ -68,6 +70,13 @@ def test_bytes_moved_between_parts_make_another_transcript() -> None:
     )
     with pytest.raises(NotAuthenticated, match="wrong length"):
         CLAIM.transcript(NONCE + b"C", CERTIFICATE[1:])
+
+
+def test_a_slot_is_said_under_the_signature_and_makes_nobody_somebody_else() -> None:
+    later = replace(CLAIM, last_slot=7)
+
+    ADMISSION.check_proof(later, NONCE, CERTIFICATE, prove(KEYS[1], later, NONCE, CERTIFICATE))
+    assert later == CLAIM, "it goes on with its session"
 
 
 def test_refusals_do_not_repeat_what_was_sent() -> None:
