@@ -52,8 +52,9 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-crds: $(STAMP) ## write crds/*.yaml and the chart's copies from the types
+crds: $(STAMP) ## write crds/*.yaml, the chart's copies and docs/api.md from the types
 	$(BIN)/python -m coterie_api.v1alpha1.crds crds charts/coterie/files/crds
+	$(BIN)/python -m coterie_api.v1alpha1.reference docs/api.md
 
 dashboards: $(STAMP) ## write the reference of metrics, the rules and the dashboards
 	$(BIN)/python -m monitoring

@@ -90,7 +90,7 @@ class _Reader:
             return entry.default
         if entry.node.nullable and entry.key in obj:
             return None
-        return self.fail(path, None, _allowed(entry.node))
+        return self.fail(path, None, words_for(entry.node))
 
     def _refuse_unknown(self, obj: Mapping[str, Any], known: Sequence[str], where: str) -> None:
         for key in obj:
@@ -114,31 +114,31 @@ class _Reader:
         if node.about.int_or_string and isinstance(obj, int | float) and not isinstance(obj, bool):
             obj = json.dumps(obj)
         if not isinstance(obj, str) or not _text_fits(node.about, obj):
-            return self.fail(where, obj, _allowed(node))
+            return self.fail(where, obj, words_for(node))
         return obj
 
     def read_integer(self, node: Node, obj: Any, where: str) -> Any:
         if isinstance(obj, bool) or not isinstance(obj, int) or not _number_fits(node.about, obj):
-            return self.fail(where, obj, _allowed(node))
+            return self.fail(where, obj, words_for(node))
         return obj
 
     def read_number(self, node: Node, obj: Any, where: str) -> Any:
         if isinstance(obj, bool) or not isinstance(obj, int | float):
-            return self.fail(where, obj, _allowed(node))
+            return self.fail(where, obj, words_for(node))
         if abs(obj) > LARGEST or not math.isfinite(obj) or not _number_fits(node.about, obj):
-            return self.fail(where, obj, _allowed(node))
+            return self.fail(where, obj, words_for(node))
         return float(obj)
 
     def read_boolean(self, node: Node, obj: Any, where: str) -> Any:
-        return obj if isinstance(obj, bool) else self.fail(where, obj, _allowed(node))
+        return obj if isinstance(obj, bool) else self.fail(where, obj, words_for(node))
 
     def read_enum(self, node: Node, obj: Any, where: str) -> Any:
         cls = cast(type[StrEnum], node.cls)
-        return cls(obj) if isinstance(obj, str) and obj in set(cls) else self.fail(where, obj, _allowed(node))
+        return cls(obj) if isinstance(obj, str) and obj in set(cls) else self.fail(where, obj, words_for(node))
 
     def read_list(self, node: Node, obj: Any, where: str) -> Any:
         if not isinstance(obj, list | tuple) or not _count_fits(node.about, len(obj)):
-            return self.fail(where, obj, _allowed(node))
+            return self.fail(where, obj, words_for(node))
         item = cast(Node, node.item)
         values = tuple(self.read(item, raw, f"{where}[{index}]") for index, raw in enumerate(obj))
         return BAD if any(value is BAD for value in values) else self._refuse_repeats(node, values, where)
@@ -157,13 +157,13 @@ class _Reader:
 
     def read_map(self, node: Node, obj: Any, where: str) -> Any:
         if not isinstance(obj, Mapping) or not _size_fits(node.about, obj) or not all(isinstance(key, str) for key in obj):
-            return self.fail(where, obj, _allowed(node))
+            return self.fail(where, obj, words_for(node))
         values = {key: self.read(cast(Node, node.item), raw, f"{where}.{key}") for key, raw in obj.items()}
         return BAD if any(value is BAD for value in values.values()) else values
 
     def read_free(self, node: Node, obj: Any, where: str) -> Any:
         if not isinstance(obj, Mapping) or not _size_fits(node.about, obj) or not _is_json(obj):
-            return self.fail(where, obj, _allowed(node))
+            return self.fail(where, obj, words_for(node))
         return {key: _as_stored(value) for key, value in obj.items() if value is not None}
 
     def read_nested(self, node: Node, obj: Any, where: str) -> Any:
@@ -259,7 +259,7 @@ def _as_stored(obj: Any) -> Any:
     return _shortest(obj)
 
 
-def _allowed(node: Node) -> str:
+def words_for(node: Node) -> str:
     """Return what a node allows, in words."""
     about = node.about
     match node.kind:
