@@ -1,15 +1,16 @@
-"""What the pages for data scientists and data owners tell people to type, typed against a real API server."""
+"""What the pages tell people to type, typed against a real API server."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from tests.cluster import binaries
+from tests.cluster.controlplane import control_plane
+from tests.cluster.processes import wait_until
 from tests.controlplane import scenario
-from tests.docs.blocks import REPOSITORY, Block, Kind, blocks, kind_of
+from tests.controlplane.reader import Reader
+from tests.docs.blocks import REPOSITORY, blocks
 from tests.docs.checks import Desk
 
 if TYPE_CHECKING:
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from tests.cluster.controlplane import ControlPlane
     from tests.cluster.replica import Replica
 
-# Images can't be built or pulled here, and nobody can step into a pod that is a process. Both are parsed by tests/docs.
-NEED_IMAGES: Final = ("docker ", "kubectl cp ", "kubectl logs check ")
-SLOW: Final = "coterie run"  # tests/docs runs these
+
+OF_THE_RELEASE: Final = "deployments,rolebindings,roles,clusterroles,clusterrolebindings,validatingadmissionpolicies"
 
 
 @pytest.fixture
@@ -34,50 +34,6 @@ def desk(plane: ControlPlane, tmp_path: Path) -> Iterator[Desk]:
     for tenant in scenario.TENANTS:
         if plane.try_kubectl("get", "fds", "digits", "-n", tenant).returncode == 0:
             scenario.enroll(plane, tenant)
-
-
-class Reader:
-    """Follows a page, block by block."""
-
-    def __init__(self, plane: ControlPlane, desk: Desk) -> None:
-        kubectl = binaries.locate(binaries.KUBECTL).parent
-        path = os.pathsep.join([str(kubectl), str(REPOSITORY / ".venv" / "bin"), os.environ["PATH"]])
-        self.environment = {"PATH": path, "KUBECONFIG": str(plane.kubeconfig), "KUBECACHEDIR": str(plane.folder / "kubectl-cache")}
-        self.volumes = scenario.readers_volumes(plane)
-        self.desk = desk
-        self.skipped: list[Block] = []
-        self.said = ""
-
-    def follow(self, page: str) -> None:
-        for block in blocks(REPOSITORY / page):
-            self.step(block)
-
-    def step(self, block: Block) -> None:
-        kind = kind_of(block)
-        self.desk.write(block)
-        if kind is Kind.CLUSTER and not any(command in block.text for command in NEED_IMAGES):
-            self.put_in_place()
-            self.said += self.type(block)
-        elif kind is Kind.SHELL and SLOW not in block.text:
-            self.said += self.type(block)
-        elif kind is Kind.CLUSTER:
-            self.skipped.append(block)
-
-    def type(self, block: Block) -> str:
-        return self.desk.run(block, ["bash", "-euo", "pipefail", "-c", block.text], self.environment)
-
-    def put_in_place(self) -> None:
-        """Do what images and filled claims do on a cluster: the task's code is importable, and the claims hold data."""
-        made = self.desk.folder / "biopsies" / "volumes"
-        if made.is_dir() and not self.volumes.is_dir():
-            shutil.copytree(made, self.volumes)
-            shutil.copy(self.desk.folder / "biopsies" / "biopsies_task.py", self.volumes.parent)
-
-    def prepare(self) -> None:
-        """Make the data, as `coterie run` has done on the reader's machine."""
-        (block,) = (block for block in blocks(REPOSITORY / "docs/data-scientist.md") if str(block.file) == "biopsies/prepare.py")
-        self.desk.write(block)
-        self.desk.run(block, ["bash", "-c", "cd biopsies && python prepare.py"])
 
 
 def test_a_data_scientist_gets_a_model(plane: ControlPlane, operator: Replica, desk: Desk) -> None:
@@ -100,3 +56,48 @@ def test_a_data_owner_gets_ready_and_takes_it_back(plane: ControlPlane, operator
 
     assert plane.get("fds", "biopsies", "-n", "hospital-a")["spec"]["grants"] == []
     assert len(reader.skipped) == 2, "the pods that fill a claim and check it"
+
+
+def test_an_administrator_and_an_owner_make_a_namespace_ready(plane: ControlPlane, operator: Replica, desk: Desk) -> None:
+    reader = Reader(plane, desk)
+    as_owner = ("--as=ann", "--as-group=hospital-g-owners")
+    for block in blocks(REPOSITORY / "docs/tenants.md"):
+        if "kubectl apply -f opt-in.yaml" in block.text:
+            typed = plane.try_kubectl("apply", "-f", str(desk.folder / "opt-in.yaml"), *as_owner)
+            assert typed.returncode == 0, f"the page says that the owner may, too: {typed.stderr}"
+        reader.step(block)
+
+    assert reader.skipped == []
+    assert plane.get("fds", "scans", "-n", "hospital-g")["spec"]["identity"]["secretName"] == "coterie-identity"
+    account = "--as=system:serviceaccount:coterie-system:coterie"
+    assert plane.try_kubectl("auth", "can-i", "get", "secrets", "-n", "hospital-g", account).stdout.strip() == "no"
+
+
+@pytest.fixture
+def new_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A cluster in which nobody has installed anything."""
+    try:
+        with control_plane(tmp_path_factory.mktemp("new")) as plane:
+            yield plane
+    except binaries.BinariesUnavailableError as error:
+        pytest.skip(f"no control plane: {error}")
+
+
+def test_an_administrator_installs_upgrades_and_removes(new_plane: ControlPlane, tmp_path: Path) -> None:
+    (tmp_path / "desk").mkdir()
+    desk = Desk.prepare(tmp_path / "desk")
+    (desk.folder / "charts").symlink_to(REPOSITORY / "charts")
+    reader = Reader(new_plane, desk)
+    secret = ("create", "secret", "generic", "coterie-ca", "-n", "coterie-system")
+    for block in blocks(REPOSITORY / "docs/install.md"):
+        reader.step(block)
+        if "helm upgrade --install" in block.text:
+            new_plane.kubectl(*secret)  # as the operator does at its first start
+        if "helm uninstall" in block.text:
+            left = new_plane.kubectl("get", "crd,secret", "-n", "coterie-system", "-o", "name")
+            assert "federatedjobs.coterie.dev" in left
+            assert "secret/coterie-ca" in left
+            wait_until(lambda: "coterie" not in new_plane.kubectl("get", OF_THE_RELEASE, "-A", "-o", "name"), "the release is gone")
+
+    assert "coterie.dev" not in new_plane.kubectl("get", "crd", "-o", "name")
+    assert [block.words for block in reader.skipped] == [("sh",), ("sh", "node"), ("sh", "node")], "images, and pods that run"

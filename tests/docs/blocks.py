@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REPOSITORY: Final = Path(__file__).parents[2]
-DOCUMENTS: Final = ("README.md", "docs/**/*.md", "examples/*/README.md")
+DOCUMENTS: Final = ("README.md", "docs/**/*.md", "examples/*/README.md", "charts/*/README.md")
 _FENCE: Final = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)$")
 _NAMED: Final = re.compile(r"^# (?P<path>[\w./-]+\.\w+|[\w./-]*Dockerfile)$")
 _CLUSTER: Final = re.compile(r"(^|[;&|(]|\$\()\s*(kubectl|helm|docker)\b", re.MULTILINE)
@@ -124,6 +124,10 @@ def _kind(block: Block) -> Kind | None:
         return Kind.PYTHON_FILE
     if found is Kind.SHELL and touches_cluster:
         return Kind.CLUSTER
-    if (found is Kind.NODE and not touches_cluster) or (found is Kind.SLOW and touches_cluster) or (found is Kind.DOCKERFILE and block.file is None):
+    if (
+        (found is Kind.NODE and not touches_cluster)
+        or (found is Kind.SLOW and touches_cluster)
+        or (found is Kind.DOCKERFILE and block.file is None)
+    ):
         return None
     return found

@@ -53,6 +53,7 @@ BROKEN = {
     "a command that coterie has not": ("sh slow", "coterie rnu examples/digits"),
     "a flag that kubectl has not": ("sh", "kubectl get fjob --all-namespace"),
     "a verb that kubectl has not": ("sh", "kubectl aply -f x"),
+    "a bad flag that only a node would see": ("sh node", "helm test coterie --lgos"),
     "a bad flag in a loop": ("sh", "for a in b; do kubectl apply --fiel $a; done"),
     "a bad flag in a substitution": ("sh", 'x=$(kubectl get fjob --no-such)\necho "$x"'),
     "a bad flag on the next line": ("sh", "kubectl get fjob \\\n  --no-such"),
@@ -70,6 +71,7 @@ UNKNOWN = {
     "python with more words": "python norun",
     "a shell of another name": "bash",
     "a cluster block that calls itself slow": "sh slow",
+    "a node block of another name": "sh nodes",
     "a Dockerfile without a name": "dockerfile",
     "text with more words": "text really",
 }
@@ -126,6 +128,14 @@ def test_a_block_that_names_kubectl_is_not_run_without_a_cluster(desk: Desk) -> 
     desk.check(block("sh", "touch run\nkubectl get fjob -n research\n"))
 
     assert not (desk.folder / "run").exists()
+
+
+def test_a_block_that_needs_a_node_is_not_run_and_must_touch_the_cluster(desk: Desk) -> None:
+    desk.check(block("sh node", "touch run\nhelm test coterie\n"))
+
+    assert not (desk.folder / "run").exists()
+    with pytest.raises(UnknownBlockError):
+        desk.check(block("sh node", "true\n"))
 
 
 def test_words_about_kubectl_make_no_cluster_block() -> None:
