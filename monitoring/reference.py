@@ -29,6 +29,7 @@ Port 9090 of each replica; only the leader has series of jobs that are up to dat
 
 Three have no series yet, since this version books no privacy budgets: `coterie_privacy_epsilon_spent`, `coterie_privacy_epsilon_budget`
 and `coterie_privacy_ledger_diverged`; nor has `coterie_job_privacy_epsilon_spent`. Panels on them say so, and alerts on them stay silent.
+An aggregator's `coterie_epsilon_spent` and `coterie_epsilon_left` are NaN likewise.
 """
 AGGREGATOR = """
 ## Aggregator

@@ -68,6 +68,8 @@ class Progress:
     bytes_received: int = 0
     round_seconds: float = 0.0
     clamped: int = 0  # coordinates clamped to the ring in the last sum
+    epsilon_spent: float | None = None  # privacy loss so far, at the job's delta; None: nothing bounds it
+    epsilon_left: float | None = None  # what the job's bound still allows
     update_norm: float | None = None  # of the last mean update, which is released; None before the first
     drops: tuple[Drop, ...] = field(default=())  # of the last attempt at a round
 

@@ -38,6 +38,10 @@ class AggregatorMetrics:
             "survivors": Gauge("coterie_survivors", "Clients in the last sum.", registry=found),
             "accuracy": Gauge("coterie_accuracy_ratio", "Of the last model evaluated, on public data; NaN: none yet.", registry=found),
             "loss": Gauge("coterie_loss", "Of the last model evaluated, on public data; NaN: none yet.", registry=found),
+            "epsilon_spent": Gauge(
+                "coterie_epsilon_spent", "Privacy loss so far, at the job's delta; NaN: nothing bounds it.", registry=found
+            ),
+            "epsilon_left": Gauge("coterie_epsilon_left", "What the job's bound still allows; NaN: it has none.", registry=found),
             "clamped": Gauge("coterie_clamped_coordinates", "Coordinates clamped to the ring in the last sum.", registry=found),
         }
         self.attempts = Counter("coterie_round_attempts_total", "Tries at a round by outcome.", ["outcome"], registry=found)

@@ -89,6 +89,7 @@ def _progress(old: FederatedJobStatus, seen: Progress | None) -> FederatedJobSta
         best_round=seen.best_round,
         slots=max(old.slots, seen.slot),
         clamped=seen.clamped,
+        epsilon_spent=old.epsilon_spent if seen.epsilon_spent is None else seen.epsilon_spent,
         update_norm=old.update_norm if seen.update_norm is None else seen.update_norm,
         round_seconds=seen.round_seconds or old.round_seconds,
         drops=drops[:MAX_DROPS],

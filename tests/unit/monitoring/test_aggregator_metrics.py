@@ -67,7 +67,7 @@ def test_bytes_are_counted_once_however_often_they_are_asked_for(metrics: Aggreg
 PROGRESS = {
     "rounds_done": ("rounds_done", 3), "rounds": ("rounds", 10), "slot": ("slot", 4), "clients_connected": ("connected", 5),
     "cohort_clients": ("cohort", 5), "survivors": ("survivors", 4), "accuracy_ratio": ("accuracy", 0.9), "loss": ("loss", 0.3),
-    "clamped_coordinates": ("clamped", 6),
+    "clamped_coordinates": ("clamped", 6), "epsilon_spent": ("epsilon_spent", 1.5), "epsilon_left": ("epsilon_left", 6.5),
 }  # fmt: skip
 
 

@@ -56,12 +56,13 @@ async def test_a_job_shows_its_status_until_it_is_gone() -> None:
 
 LAST_WORD = Progress(
     rounds_done=10, rounds=10, slot=11, phase="Done", cohort=5, survivors=4, accuracy=0.97, loss=0.1, best_round=9,
-    bytes_sent=123, bytes_received=45, round_seconds=1.5, clamped=2, update_norm=0.25,
+    epsilon_spent=1.5, epsilon_left=6.5, bytes_sent=123, bytes_received=45, round_seconds=1.5, clamped=2, update_norm=0.25,
 )  # fmt: skip
 FINAL = {
     ("rounds_done", ""): 10, ("rounds", ""): 10, ("slots", ""): 11, ("cohort_clients", ""): 5, ("survivors", ""): 4,
     ("accuracy_ratio", ""): 0.97, ("loss", ""): 0.1, ("best_round", ""): 9, ("last_round_duration_seconds", ""): 1.5,
-    ("clamped_coordinates", ""): 2, ("update_norm", ""): 0.25, ("transferred_bytes", "sent"): 123, ("transferred_bytes", "received"): 45,
+    ("clamped_coordinates", ""): 2, ("update_norm", ""): 0.25, ("privacy_epsilon_spent", ""): 1.5,
+    ("transferred_bytes", "sent"): 123, ("transferred_bytes", "received"): 45,
 }  # fmt: skip
 
 
