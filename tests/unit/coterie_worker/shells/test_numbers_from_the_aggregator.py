@@ -15,13 +15,14 @@ from coterie_api.names import FILE_JOB, FILE_ROLE, PATH_CONFIG, PATH_IDENTITY, P
 from coterie_api.pinned import pin
 from coterie_api.podconfig import Aggregation, ClientRole, JobConfig, RosterEntry, TenantPolicy
 from coterie_api.v1alpha1.types import Evaluation, Strategy, Task, Training
+from coterie_api.wire.v1 import rounds_pb2 as pb
 from coterie_worker.client.shell import Client
 from coterie_worker.client.state import SlotRecord
 from coterie_worker.client.work import Withdrawn
 from coterie_worker.config import Pod
 from coterie_worker.secagg import ClientStage
 from coterie_worker.secagg.messages import EpochStart, encode_message
-from coterie_worker.transport import Vector, VectorKind
+from coterie_worker.transport import Finished, Vector, VectorKind, frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +98,14 @@ async def test_a_message_that_is_none_or_goes_back_is_refused_and_the_client_goe
 
     assert shell._epoch is not None
     assert shell._epoch.stage is ClientStage.ADVERTISED
+
+
+def test_the_last_word_of_an_aggregator_is_short_and_printable() -> None:
+    message = frames.decode(pb.Frame(finished=pb.Finished(reason="x\n\x1b[31m" * 1000)))
+
+    assert isinstance(message, Finished)
+    assert len(message.reason) <= 256
+    assert message.reason.isprintable()
 
 
 def test_a_pinned_policy_is_checked_before_each_epoch(tmp_path: Path, record: SlotRecord) -> None:
