@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from coterie_api.v1alpha1.conditions import ConditionType
 from coterie_api.v1alpha1.types import JobState
-from coterie_operator.cluster import AlreadyExists, Forbidden, Invalid, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from coterie_api.v1alpha1.types import FederatedJobSpec, FederatedJobStatus
@@ -27,7 +26,7 @@ JOB: Final = ("job_namespace", "job_name")
 DOMAIN: Final = ("domain_namespace", "domain")
 DIRECTIONS: Final = ("sent", "received")
 STATUSES: Final = ("True", "False", "Unknown")
-COMMON_ERRORS: Final = (AlreadyExists, Forbidden, Invalid, NotFound, Unavailable)
+COMMON_ERRORS: Final = ("AlreadyExists", "Forbidden", "Invalid", "NotFound", "Unavailable")  # of the API server
 NO_ANSWER: Final = "none"  # in place of a code
 
 
@@ -204,7 +203,7 @@ class OperatorMetrics:
         for state in JobState:
             self.jobs.labels(state.value).set(0)
         for error in COMMON_ERRORS:  # a counter that is born with its first error would hide it from every rate
-            self.errors.labels(error.__name__)
+            self.errors.labels(error)
 
     def saw(self, key: JobLabels, status: FederatedJobStatus, spec: FederatedJobSpec | None, now: datetime) -> None:
         """Count a job under its present state, and show its numbers."""
