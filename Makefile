@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.coterie-installed
 
-.PHONY: cluster cluster-down dashboards demo images test test-unit test-local test-controlplane test-e2e test-slow fuzz check format crds proto bench bench-secagg clean
+.PHONY: chart-docs cluster cluster-down dashboards demo images test test-unit test-local test-controlplane test-e2e test-slow fuzz check format crds proto bench bench-secagg clean
 
 demo: $(STAMP) ## train the digits example in five processes under secure aggregation
 	$(BIN)/coterie run examples/digits --output out/digits --overwrite
@@ -55,6 +55,9 @@ format: $(STAMP)
 crds: $(STAMP) ## write crds/*.yaml, the chart's copies and docs/api.md from the types
 	$(BIN)/python -m coterie_api.v1alpha1.crds crds charts/coterie/files/crds
 	$(BIN)/python -m coterie_api.v1alpha1.reference docs/api.md
+
+chart-docs: $(STAMP) tools ## write the chart's README and its renders from values.yaml, ci/ and the templates
+	$(BIN)/python -m tests.cluster.chartfiles
 
 dashboards: $(STAMP) ## write the reference of metrics, the rules and the dashboards
 	$(BIN)/python -m monitoring

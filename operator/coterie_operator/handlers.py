@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import os
 import secrets
@@ -23,17 +24,19 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from coterie_api.names import GROUP, VERSION
 from coterie_operator.act import ensure_authority
-from coterie_operator.cluster import FEDERATED_JOB, ApiError, Unavailable
+from coterie_operator.catchup import CatchUp
+from coterie_operator.cluster import FEDERATED_DATASET, FEDERATED_JOB, NAMESPACE, ApiError, Unavailable
 from coterie_operator.kube import KubeCluster
 from coterie_operator.leader import Candidate, Elector, GuardedCluster
 from coterie_operator.loop import Controller, Key
 from coterie_operator.pki import Validity, operator_request
 from coterie_operator.probe import HttpsProbe
+from coterie_operator.scope import ScopedCluster
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from coterie_operator.cluster import Object
+    from coterie_operator.cluster import Cluster, Kind, Object
     from coterie_operator.settings import Settings
 
 LEASE: Final = "coterie-operator"
@@ -126,10 +129,19 @@ def _nobody(_: Key) -> None:
     """Hear of a data set and do nothing."""
 
 
-def registry(index: JobIndex, enqueue: Callable[[Key], None], dataset_touched: Callable[[Key], None] = _nobody) -> kopf.OperatorRegistry:
+def registry(
+    index: JobIndex,
+    enqueue: Callable[[Key], None],
+    dataset_touched: Callable[[Key], None] = _nobody,
+    *,
+    told: Callable[[Kind, Mapping[str, Any]], None] = lambda _kind, _metadata: None,
+    is_clusterwide: bool = True,
+) -> kopf.OperatorRegistry:
     """Return Kopf's handlers: each event is looked up in `index` and its jobs are enqueued.
 
     Every event of a data set goes to `dataset_touched`; its jobs are woken only by what may matter to them, which its status does not.
+    Each object is `told` of once its event is dealt with. Namespaces can't be watched by who may not see all of them; what becomes of
+    one is then seen by its pods, and in each resync.
     """
     found = kopf.OperatorRegistry()
     news = DatasetNews()
@@ -144,6 +156,7 @@ def registry(index: JobIndex, enqueue: Callable[[Key], None], dataset_touched: C
         else:
             index.put(dict(body))
         enqueue(key)
+        told(FEDERATED_JOB, body["metadata"])
 
     @kopf.on.event(GROUP, VERSION, "federateddatasets", registry=found)
     async def dataset_changed(type: str | None, body: Mapping[str, Any], **_: object) -> None:  # noqa: A002 - Kopf's name for it
@@ -151,12 +164,15 @@ def registry(index: JobIndex, enqueue: Callable[[Key], None], dataset_touched: C
         dataset_touched(dataset)
         for key in index.naming(dataset) if news.is_news(body["metadata"], is_gone=type == "DELETED") else ():
             enqueue(key)
+        told(FEDERATED_DATASET, body["metadata"])
 
-    @kopf.on.event("", "v1", "namespaces", registry=found)
     async def namespace_changed(name: str, **_: object) -> None:
         for key in index.touching(name):
             enqueue(key)
+        told(NAMESPACE, {"name": name})
 
+    if is_clusterwide:
+        kopf.on.event("", "v1", "namespaces", registry=found)(namespace_changed)
     return found
 
 
@@ -216,10 +232,11 @@ async def _run(settings: Settings) -> int:
 class _Replica:
     """What one process runs: Kopf's watches, the election, the controller while it leads, and two small HTTP servers."""
 
-    def __init__(self, settings: Settings, elector: Elector, controller: Controller, ends: datetime) -> None:
+    def __init__(self, settings: Settings, elector: Elector, controller: Controller, catch_up: CatchUp, ends: datetime) -> None:
         self._settings = settings
         self._elector = elector
         self._controller = controller
+        self._catch_up = catch_up
         self._ends = ends
         self._index = JobIndex()
         self._stop, self._kopf_ready, self._kopf_stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -234,13 +251,22 @@ class _Replica:
         name = f"{settings.identity or socket.gethostname()}-{secrets.token_hex(4)}"
         elector = Elector(cluster, Candidate(settings.namespace, LEASE, name))
         probe = HttpsProbe(identity, settings.probe_timeout_seconds)
-        guarded = GuardedCluster(cluster, elector)
-        controller = Controller(guarded, probe, settings, authority, is_leader=lambda: elector.seconds_left() > 0)
+        seen: Cluster = cluster
+        if settings.namespaces:
+            seen = ScopedCluster(cluster, settings.namespaces)
+        controller = Controller(GuardedCluster(seen, elector), probe, settings, authority, is_leader=lambda: elector.seconds_left() > 0)
         cluster.metrics.register(controller.metrics.registry)
-        replica = cls(settings, elector, controller, ends)
-        for job in await _insist(lambda: cluster.list(FEDERATED_JOB)):
-            controller.enqueue(replica._index.put(job))
+        watched = (FEDERATED_JOB, FEDERATED_DATASET) if settings.namespaces else (FEDERATED_JOB, FEDERATED_DATASET, NAMESPACE)
+        replica = cls(settings, elector, controller, CatchUp(seen, watched), ends)
+        await replica._list()
         return replica
+
+    async def _list(self) -> None:
+        """Note all that exists, which Kopf is to tell of before the replica is ready. Raises ApiError."""
+        for kind in self._catch_up.kinds:
+            there = await _insist(functools.partial(self._catch_up.owe, kind))
+            for job in there if kind is FEDERATED_JOB else ():
+                self._controller.enqueue(self._index.put(job))
 
     async def serve(self) -> int:
         """Work until a signal, until the replica's own certificate is to be renewed by a new process, or until a part of it dies."""
@@ -251,10 +277,12 @@ class _Replica:
         leading = asyncio.create_task(self._elector.lead(self._controller.run), name="leading")
         watching = asyncio.create_task(self._watch(), name="watching")
         ending = asyncio.create_task(self._until_end(), name="ending")
+        forgiving = asyncio.create_task(self._catch_up.forgive(), name="catching up")
         done, _ = await asyncio.wait({leading, watching, ending}, return_when=asyncio.FIRST_COMPLETED)
         # The order matters: the work stops and hands its lease over, only then Kopf ends, which cancels whatever it finds.
         leading.cancel()
-        await asyncio.wait({leading})
+        forgiving.cancel()
+        await asyncio.wait({leading, forgiving})
         self._kopf_stop.set()
         await asyncio.wait({watching}, timeout=_EXIT_SECONDS)
         for server in servers:
@@ -268,9 +296,16 @@ class _Replica:
     async def _watch(self) -> None:
         existing = asyncio.all_tasks()
         tasks = await kopf.spawn_tasks(
-            registry=registry(self._index, self._controller.enqueue, self._controller.dataset_changed),
+            registry=registry(
+                self._index,
+                self._controller.enqueue,
+                self._controller.dataset_changed,
+                told=self._catch_up.told,
+                is_clusterwide=not self._settings.namespaces,
+            ),
             settings=kopf_settings(),
-            clusterwide=True,
+            clusterwide=not self._settings.namespaces,
+            namespaces=self._settings.namespaces,
             ready_flag=self._kopf_ready,
             stop_flag=self._kopf_stop,
         )
@@ -306,6 +341,8 @@ class _Replica:
         async def ready(_: web.Request) -> web.Response:
             if not self._kopf_ready.is_set():
                 return web.Response(status=503, text="not watching yet\n")
+            if self._catch_up.owed:
+                return web.Response(status=503, text=f"catching up: {self._catch_up.owed} objects\n")
             return web.Response(text="leading\n" if self._elector.seconds_left() > 0 else "standing by\n")
 
         return [web.get("/healthz", alive), web.get("/readyz", ready)]

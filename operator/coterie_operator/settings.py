@@ -36,6 +36,9 @@ class Settings:
     namespace: str = "coterie-system"
     """Where the operator runs; its certificate authority lies in a Secret there, and `/status` may be read from its pods alone."""
 
+    namespaces: tuple[str, ...] = ()
+    """The only namespaces that the operator sees and serves, separated by commas; empty: all that its roles and the tenants allow."""
+
     authority_secret: str = "coterie-ca"  # noqa: S105 - the name of a Secret
     """Name of that Secret. It is created at the first start."""
 
@@ -143,6 +146,8 @@ def _read(variable: str, value: str, kind: object) -> Any:
             return ContainerResources(**json.loads(value))
         if kind == int | None:
             return int(value) if value and value != "null" else None
+        if kind == tuple[str, ...]:
+            return tuple(part.strip() for part in value.split(",") if part.strip())
         reader: Callable[[str], object] = {str: str, int: int, float: float}[cast("type", kind)]
         return reader(value)
     except (ValueError, TypeError) as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -72,6 +73,7 @@ CONTAINERD_SHIM: Final = Program("containerd-shim-runc-v2", "containerd", f"{_CO
 CTR: Final = Program("ctr", "containerd", f"{_CONTAINERD}/ctr", tags=_CONTAINERD_TAGS)
 COREDNS: Final = Program("coredns", "coredns", ".")
 TOOLBOX: Final = Program("toolbox", "toolbox", ".")
+PROMETHEUS_OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator"  # files of definitions, no program
 # What the tiers below a real node need, and what a node needs besides.
 PROGRAMS: Final = (ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL, HELM, HELM3, HELM_DOCS, HELM_UNITTEST, KUBECONFORM)
 CLUSTER_PROGRAMS: Final = (ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL, HELM)
@@ -81,6 +83,16 @@ NODE_PROGRAMS: Final = (KUBE_SCHEDULER, KUBELET, KUBE_PROXY, CONTAINERD, CONTAIN
 def locate(program: Program) -> Path:
     """Return the program's path, building it first if it is nowhere. Raises BinariesUnavailableError."""
     return _given(program) or _built(program)
+
+
+def module_folder(module: str, path: str) -> Path:
+    """Return where the files of the Go module `path` lie, which `module`'s go.mod names. Raises BinariesUnavailableError."""
+    environment = os.environ | {"GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    command = [_go(), "mod", "download", "-json", path]
+    done = subprocess.run(command, cwd=HERE / module, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BinariesUnavailableError(f"{path} can't be had: {done.stderr.strip()[-1000:] or done.stdout.strip()[-1000:]}")
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def _given(program: Program) -> Path | None:
@@ -182,6 +194,7 @@ def main() -> int:
     try:
         for each in PROGRAMS:
             print(f"{each.name}: {locate(each)}", flush=True)
+        print(f"prometheus-operator: {module_folder('prometheus-operator', PROMETHEUS_OPERATOR)}", flush=True)
     except BinariesUnavailableError as error:
         print(f"the tests of a real API server will be skipped: {error}", file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 from pathlib import Path
@@ -15,6 +16,8 @@ RELEASE: Final = "coterie"
 NAMESPACE: Final = "coterie-system"
 SERVICE_ACCOUNT: Final = "coterie"
 KUBE_VERSION: Final = binaries.KUBERNETES_VERSION
+# What administrators ask of the chart; each set is linted, judged by the API server's schemas, tried on it, and kept as rendered.
+VALUE_SETS: Final = ("default", "production", "single-namespace")
 
 Manifest = dict[str, Any]
 
@@ -23,14 +26,39 @@ class ChartRefusedError(Exception):
     """Helm refuses to render; the message is its own."""
 
 
-def render(values: Manifest | None = None, *, release: str = RELEASE, namespace: str = NAMESPACE) -> list[Manifest]:
-    """Return every object that the chart makes of `values`. Raises ChartRefusedError."""
-    command = [str(binaries.locate(binaries.HELM)), "template", release, str(CHART), "--namespace", namespace]
-    command += ["--kube-version", KUBE_VERSION, "--values", "-"]
-    done = subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True, check=False, timeout=60)
+def render(
+    values: Manifest | None = None,
+    *,
+    release: str = RELEASE,
+    namespace: str = NAMESPACE,
+    tests: bool = False,
+    helm: binaries.Program = binaries.HELM,
+    folder: Path = CHART,
+) -> list[Manifest]:
+    """Return every object that the chart makes of `values`, those of `helm test` only if asked for. Raises ChartRefusedError."""
+    command = [str(binaries.locate(helm)), "template", release, str(folder), "--namespace", namespace]
+    command += ["--kube-version", KUBE_VERSION, "--values", "-", *([] if tests else ["--skip-tests"])]
+    shown = _shown(tuple(command), json.dumps(values or {}))
+    return [manifest for manifest in yaml.load_all(shown, Loader=yaml.CSafeLoader) if manifest]
+
+
+@functools.cache  # many tests look at the same render
+def _shown(command: tuple[str, ...], values: str) -> str:
+    done = subprocess.run(command, input=values, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode != 0:
         raise ChartRefusedError(done.stderr)
-    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    return done.stdout
+
+
+def value_set(name: str) -> Manifest:
+    """Return one of VALUE_SETS."""
+    found: Manifest = yaml.safe_load((CHART / "ci" / f"{name}-values.yaml").read_text()) or {}
+    return found
+
+
+def render_set(name: str, helm: binaries.Program = binaries.HELM) -> list[Manifest]:
+    """Return every object of one of VALUE_SETS, those of `helm test` too."""
+    return render(value_set(name), namespace="hospitals" if name == "single-namespace" else NAMESPACE, tests=True, helm=helm)
 
 
 def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
@@ -40,4 +68,4 @@ def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
 
 def to_yaml(manifests: list[Manifest]) -> str:
     """Return one stream of documents, for `kubectl apply -f -`."""
-    return yaml.safe_dump_all(manifests)
+    return yaml.dump_all(manifests, Dumper=yaml.CSafeDumper)

@@ -33,7 +33,12 @@ BATCH: Object = {
     "metadata": {
         "name": "client",
         "namespace": TENANT,
-        "labels": {"coterie.dev/dataset": "visits", "coterie.dev/job-namespace": JOBS},
+        "labels": {
+            "app.kubernetes.io/managed-by": "coterie",
+            "coterie.dev/dataset": "visits",
+            "coterie.dev/job-namespace": JOBS,
+            "coterie.dev/job-uid": "0-0",
+        },
         "ownerReferences": [{"apiVersion": "coterie.dev/v1alpha1", "kind": "FederatedDataset", "name": "visits", "uid": "0-0"}],
     },
     "spec": {

@@ -45,8 +45,9 @@ def test_a_monitor_finds_the_operator_and_its_port(kind: str) -> None:
     for service in chart.of_kind(manifests, "Service"):
         assert selected(monitor, service["metadata"]["labels"])
         assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
-        assert ports[service["spec"]["ports"][0]["targetPort"]] == service["spec"]["ports"][0]["port"]
-    assert bool(chart.of_kind(manifests, "Service")) == (kind == "ServiceMonitor")
+        assert {ports[port["targetPort"]] for port in service["spec"]["ports"]} == {port["port"] for port in service["spec"]["ports"]}
+    (endpoint,) = monitor["spec"]["endpoints" if kind == "ServiceMonitor" else "podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in chart.of_kind(manifests, "Service")[0]["spec"]["ports"]} & ports.keys()
 
 
 @pytest.mark.parametrize("kind", MONITORS)
@@ -66,6 +67,15 @@ def test_the_rules_are_those_of_the_file_with_the_labels_asked_for() -> None:
 
     assert rule["spec"] == yaml.safe_load((chart.CHART / "rules" / "coterie.yaml").read_text())
     assert rule["metadata"]["labels"]["team"] == "ml"
+
+
+@pytest.mark.parametrize("address", ["https://wiki.example.com/pages", "https://wiki.example.com/pages/"])
+def test_runbooks_are_where_the_administrator_keeps_them(address: str) -> None:
+    (rule,) = chart.of_kind(rendered(rules={"enabled": True, "runbookUrl": address}), "PrometheusRule")
+    alerts = [each for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each]
+
+    assert alerts
+    assert all(each["annotations"]["runbook_url"] == f"https://wiki.example.com/pages/{each['alert']}.md" for each in alerts)
 
 
 def test_each_dashboard_is_a_config_map_that_grafanas_sidecar_finds() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def replica(ends: datetime) -> _Replica:
     """A replica of which nothing but the end is looked at."""
     nobody = cast("Any", None)
-    return _Replica(Settings(), nobody, nobody, ends)
+    return _Replica(Settings(), nobody, nobody, nobody, ends)
 
 
 @pytest.fixture(autouse=True)

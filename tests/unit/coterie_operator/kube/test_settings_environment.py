@@ -16,11 +16,13 @@ def test_each_type_of_setting_is_read() -> None:
             "COTERIE_WORKERS": "8",
             "COTERIE_RESYNC_SECONDS": "1.5",
             "COTERIE_FS_GROUP": "null",
+            "COTERIE_NAMESPACES": "research, hospital-a,",
             "COTERIE_WORKER_RESOURCES": '{"requests": {"cpu": "1"}, "limits": {}}',
         }
     )
 
     assert (found.namespace, found.workers, found.resync_seconds, found.fs_group) == ("ops", 8, 1.5, None)
+    assert found.namespaces == ("research", "hospital-a")
     assert found.worker_resources == ContainerResources({"cpu": "1"}, {})
 
 
