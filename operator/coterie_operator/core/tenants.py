@@ -11,7 +11,6 @@ from coterie_api.v1alpha1.types import DatasetRef, FederatedJobSpec, FrozenDatas
 from coterie_operator.core.children import BatchJob, Outcome
 from coterie_operator.core.observed import NamespaceState
 from coterie_operator.core.obstacles import past, present
-from coterie_operator.core.rules.attempts import Turn, written_attempt
 from coterie_operator.core.rules.children import present_turn
 from coterie_operator.core.rules.consent import Standing, revocation
 from coterie_operator.core.rules.quorum import choose
@@ -20,6 +19,7 @@ from coterie_operator.core.verdict import Stage
 
 if TYPE_CHECKING:
     from coterie_operator.core.observed import Observed
+    from coterie_operator.core.rules.attempts import Turn
     from coterie_operator.core.rules.started import Started
 
 
@@ -40,11 +40,11 @@ def _standing(entry: Standing) -> TenantStatus:
 
 
 def _tenant(job: Started, stage: Stage, ref: DatasetRef, entry: FrozenDataset | None) -> TenantStatus:
-    before = next((old for old in job.status.tenants if (old.namespace, old.name) == (ref.namespace, ref.name)), None)
     if entry is None:
+        before = next((old for old in job.status.tenants if (old.namespace, old.name) == (ref.namespace, ref.name)), None)
         # Left out at the start; what its owner grants later changes nothing for this job.
         return before or TenantStatus(ref.namespace, ref.name, TenantState.SKIPPED, Reason.NOT_GRANTED.value)
-    attempt = written_attempt(job.status, ref.namespace)
+    attempt = job.attempts.get(ref.namespace, 0)
     lost = revocation(job.seen, entry, job.frozen.worker_image)
     if lost is not None:
         return TenantStatus(ref.namespace, ref.name, TenantState.FAILED, *lost, attempt)

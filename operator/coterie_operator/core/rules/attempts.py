@@ -27,14 +27,16 @@ class Turn:
         return self.retry_at is not None
 
 
-def written_attempt(status: FederatedJobStatus, namespace: str) -> int:
-    """Return the attempt that the status names for a tenant."""
-    return next((tenant.attempt for tenant in status.tenants if tenant.namespace == namespace), 0)
+def written_attempts(status: FederatedJobStatus) -> dict[str, int]:
+    """Return the attempts that the status names, by the tenant's namespace."""
+    return {tenant.namespace: tenant.attempt for tenant in status.tenants}
 
 
-def turn(entry: FrozenDataset, children: Children, status: FederatedJobStatus, settings: Settings, now: datetime) -> Turn:
-    """Return the present attempt of a client. An exhausted batch Job is followed by another, so that a tenant can join later rounds."""
-    floor = written_attempt(status, entry.namespace)
+def turn(entry: FrozenDataset, children: Children, floor: int, settings: Settings, now: datetime) -> Turn:
+    """Return the present attempt of a client, at least `floor`.
+
+    An exhausted batch Job is followed by another, so that a tenant can join later rounds.
+    """
     jobs = [job for job in children.clients(entry.namespace) if not job.child.is_going and job.child.attempt >= floor]
     if not jobs:
         return Turn(floor, None)

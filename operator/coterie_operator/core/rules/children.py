@@ -18,7 +18,6 @@ from coterie_api.v1alpha1.conditions import Reason
 from coterie_operator.core.actions import Action, Create, CreateCertificate, Delete, Json
 from coterie_operator.core.children import BatchJob, Child, Outcome, Pod
 from coterie_operator.core.observed import NamespaceState, Observed
-from coterie_operator.core.rules.attempts import Turn, turn
 from coterie_operator.core.rules.consent import revocation
 from coterie_operator.core.rules.started import Started, dataset_key
 from coterie_operator.core.verdict import Stage
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from coterie_api.v1alpha1.types import FrozenDataset
+    from coterie_operator.core.rules.attempts import Turn
 
 SECRET_PATIENCE = timedelta(seconds=20)  # a pod that waits longer than this may wait for a Secret that somebody deleted
 WAITS_FOR_VOLUMES = ("", "ContainerCreating", "PodInitializing")
@@ -133,7 +133,7 @@ def may_start_clients(job: Started) -> bool:
 
 def present_turn(job: Started, entry: FrozenDataset) -> Turn:
     """Return the present attempt of a client."""
-    return turn(entry, job.children, job.status, job.seen.settings, job.seen.now)
+    return job.turns[entry.namespace]
 
 
 def _create(job: Started, wanted: list[Json]) -> Iterator[Create]:

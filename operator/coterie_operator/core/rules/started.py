@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from coterie_api.podconfig import Aggregation
 from coterie_api.v1alpha1.types import FederatedJobSpec, FederatedJobStatus, Frozen, FrozenDataset
 from coterie_operator.core.children import BatchJob, Children
 from coterie_operator.core.observed import Observed
+from coterie_operator.core.rules.attempts import Turn, turn, written_attempts
 from coterie_operator.core.rules.quorum import aggregation
 from coterie_operator.manifests.naming import DatasetKey, JobKey
 from coterie_operator.manifests.parts import Parts, Place, parts
@@ -25,6 +27,8 @@ class Started:
     children: Children
     aggregation: Aggregation
     parts: Parts  # what the builders of manifests need
+    attempts: Mapping[str, int]  # that the status names, by the tenant's namespace
+    turns: Mapping[str, Turn]  # the present attempt of each client, by the same
 
     @property
     def attempt(self) -> int:
@@ -46,7 +50,10 @@ def started(seen: Observed) -> Started | None:
     frozen = job.status.frozen
     secure = aggregation(job.spec, frozen.datasets)
     made = parts(job.key, job.spec, frozen, secure, Place(seen.settings, seen.authority))
-    return Started(seen, job.key, job.spec, job.status, frozen, seen.children.of(job.key.uid), secure, made)
+    own = seen.children.of(job.key.uid)
+    attempts = written_attempts(job.status)
+    turns = {entry.namespace: turn(entry, own, attempts.get(entry.namespace, 0), seen.settings, seen.now) for entry in frozen.datasets}
+    return Started(seen, job.key, job.spec, job.status, frozen, own, secure, made, attempts, turns)
 
 
 def dataset_key(entry: FrozenDataset) -> DatasetKey:

@@ -53,7 +53,7 @@ def test_a_data_set_that_can_not_take_part_is_told_the_field(spec: dict[str, Any
 
 
 def test_a_sentence_is_never_longer_than_the_schema_allows() -> None:
-    grants = [{"jobs": {"namespaces": ["research"]}, "images": ["*"], "expires": "2027-01-01T00:00:00Z"}] * 64
+    grants = [{"jobs": {"namespaces": ["research"]}, "images": ["*"], "maxEpsilonPerJob": 3.0}] * 64
 
     assert len(accepted(read(grants=grants)).message) == 1024
 
