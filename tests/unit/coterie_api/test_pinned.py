@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coterie_api.pinned import MARK, UnusablePolicy, pin, pinned
 from coterie_api.podconfig import TenantPolicy
@@ -67,9 +70,17 @@ def test_a_policy_that_can_not_be_read_is_never_taken_for_none(how: str) -> None
     assert "PRIVATE" not in str(raised.value)
 
 
+@given(st.binary(max_size=200) | st.binary(max_size=80).map(lambda data: PEM + b"-----BEGIN COTERIE POLICY-----\n" + data))
+def test_any_bytes_are_no_policy_or_refused_by_name(content: bytes) -> None:
+    try:
+        found = pinned(content)
+    except UnusablePolicy:
+        return
+    assert found is None
+    assert MARK.encode() not in content.upper()
+
+
 @pytest.mark.parametrize(("document", "field"), [({"clip": -0.5}, "clip"), ({"members": {"a": 5}}, "members")])
 def test_the_field_at_fault_is_named(document: dict[str, Any], field: str) -> None:
-    import json
-
     with pytest.raises(UnusablePolicy, match=field):
         pinned(block(json.dumps(document)))
