@@ -104,13 +104,17 @@ def _shaped(panel: Panel) -> Drawn:
         case Shape.NUMBER:
             named = BigValueTextMode.VALUE_AND_NAME if panel.has_names else BigValueTextMode.VALUE
             made = stat.Panel().graph_mode(BigValueGraphMode.NONE).color_mode(BigValueColorMode.VALUE).text_mode(named)
-            return made.orientation(VizOrientation.VERTICAL)
+            return made.orientation(VizOrientation.VERTICAL).reduce_options(_newest())
         case Shape.BARS:
-            return bargauge.Panel().min(0).max(1).orientation(VizOrientation.HORIZONTAL)
+            return bargauge.Panel().min(0).max(1).orientation(VizOrientation.HORIZONTAL).reduce_options(_newest())
         case Shape.STATES:
-            return _states()
+            return _states(panel)
         case Shape.TABLE:
             return _table(panel)
+
+
+def _newest() -> common.ReduceDataOptions:
+    return common.ReduceDataOptions().calcs(["lastNotNull"])
 
 
 def _lines(panel: Panel) -> timeseries.Panel:
@@ -126,8 +130,9 @@ def _lines(panel: Panel) -> timeseries.Panel:
     return made
 
 
-def _states() -> statetimeline.Panel:
-    words = ValueMap({"0": ValueMappingResult(text="no", color=NO), "1": ValueMappingResult(text="yes")})
+def _states(panel: Panel) -> statetimeline.Panel:
+    gray = NO if panel.base is Level.NEUTRAL else None  # else the limits tell the color of both
+    words = ValueMap({"0": ValueMappingResult(text="no", color=gray), "1": ValueMappingResult(text="yes")})
     made = statetimeline.Panel().show_value(VisibilityMode.NEVER).row_height(0.8)
     return made.mappings([words]).color_scheme(dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS))
 

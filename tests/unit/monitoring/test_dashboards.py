@@ -11,7 +11,7 @@ import yaml
 from monitoring import registries, rules
 from monitoring.boards import BOARDS
 from monitoring.files import ROOT
-from monitoring.grafana import as_sent
+from monitoring.grafana import NEWEST, as_sent
 from monitoring.panels import Shape
 from tests.unit.monitoring.promtool import needed, promtool
 
@@ -161,6 +161,16 @@ def test_a_table_leads_to_the_dashboard_of_one_row() -> None:
     assert address.startswith(f"/d/{job.uid}?")
     assert set(re.findall(r"var-([a-z]+)=", address)) == {"datasource", *(variable.name for variable in job.variables)}
     assert {"job_namespace", "job_name"} == set(re.findall(r"__data\.fields\.([a-z_]+)", address))
+
+
+@of_panels
+def test_newest_numbers_are_asked_for_now_and_lines_over_time(board: Board, panel: Panel) -> None:
+    made = drawn(board, panel)
+
+    for target in made["targets"]:
+        assert (target.get("instant", False), target.get("range", False)) == (panel.shape in NEWEST, panel.shape not in NEWEST)
+    if panel.shape in (Shape.NUMBER, Shape.BARS):
+        assert made["options"]["reduceOptions"]["calcs"] == ["lastNotNull"]
 
 
 @of_panels
