@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from coterie_api.podconfig import Aggregation
 from coterie_api.v1alpha1.quorum import Minimums, Quorum, quorum
@@ -13,6 +14,12 @@ from coterie_operator.core.rules.consent import Applicant, Standing, TenantReaso
 from coterie_operator.core.verdict import Stage, Verdict
 from coterie_operator.manifests.naming import DatasetKey, JobKey
 from coterie_operator.manifests.parts import job_config, spec_hash
+
+# Most of an epoch's cost is there whatever its slots, but each slot costs every pair of clients something: few clients share the
+# keys of many slots at once, many those of few.
+SHARED_AT_ONCE: Final = 640  # clients times slots
+FEWEST_SLOTS: Final = 8
+MOST_SLOTS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,15 @@ def aggregation(spec: FederatedJobSpec, tenants: tuple[FrozenDataset, ...]) -> A
     """Return the parameters of secure aggregation as pods are told."""
     found, secure = needs(spec, tenants), spec.secure_aggregation
     units = scale(len(tenants), secure.ring_bits, secure.clip)
-    return Aggregation(secure.protocol.value, found.threshold, found.colluders, found.min_survivors, secure.ring_bits, units)
+    return Aggregation(
+        secure.protocol.value,
+        found.threshold,
+        found.colluders,
+        found.min_survivors,
+        secure.ring_bits,
+        units,
+        slots_per_epoch=max(FEWEST_SLOTS, min(MOST_SLOTS, SHARED_AT_ONCE // max(len(tenants), 1))),
+    )
 
 
 def choose(seen: Observed, spec: FederatedJobSpec) -> Choice:
