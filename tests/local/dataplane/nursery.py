@@ -108,11 +108,13 @@ def fork(command: dict[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(command["environment"])
     sys.path[:0] = command["environment"].get("PYTHONPATH", "").split(os.pathsep)
-    import dying  # beside this file, which runs as a program
+    import cheating  # beside this file, which runs as a program
+    import dying
 
     from coterie_worker.cli import main
 
     dying.arm()
+    cheating.arm()
     main(command["arguments"])
     return None
 
