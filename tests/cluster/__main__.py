@@ -61,10 +61,20 @@ def main(words: list[str]) -> int:
 
 def _up(*, fresh: bool, with_images: bool) -> int:
     cluster = Cluster.up(fresh=fresh, say=_say)
-    if with_images:
-        _say(f"loaded {', '.join(cluster.load_images(images.archives())) or 'no image that was not there'}")
+    status = _load(cluster) if with_images else 0
     _give_to_user(cluster.kubeconfig)
     _print_exports(cluster)
+    return status
+
+
+def _load(cluster: Cluster) -> int:
+    """Build and load Coterie's images; without them, the cluster is one all the same."""
+    try:
+        loaded = cluster.load_images(images.archives())
+    except ImagesUnavailableError as error:
+        _say(f"the cluster runs without Coterie's images: {error}")
+        return 1
+    _say(f"loaded {', '.join(loaded) or 'no image that was not there'}")
     return 0
 
 

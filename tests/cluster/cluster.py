@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _NAMESPACE: Final = "k8s.io"  # where the container runtime interface looks for images
 _HELMS: Final = {"helm": binaries.HELM, "helm3": binaries.HELM3}
-_IMPORTED: Final = "imported"
 _IMPORT_SECONDS: Final = 900
 
 
@@ -146,14 +145,13 @@ class Cluster(Administrator):
         self.daemons.wait(lambda: _answers(10248), "the kubelet is healthy")
 
     def load_images(self, images: Mapping[str, Path]) -> list[str]:
-        """Give the node what `images` maps from a reference to an OCI archive; return the references that it had not."""
+        """Give the node what `images` maps from a tag to an OCI archive, also by its digest; return the tags that it had not."""
         there = self._images()
         new = {reference: archive for reference, archive in images.items() if there.get(reference) != archives.digest(archive)}
         for reference, archive in new.items():
-            digest = archives.digest(archive)
-            self.ctr("images", "import", "--local", "--digests", "--base-name", _IMPORTED, str(archive))
-            self.ctr("images", "tag", "--force", f"{_IMPORTED}@{digest}", reference)
-            self.ctr("images", "rm", f"{_IMPORTED}@{digest}")
+            repository = reference.rpartition(":")[0]
+            self.ctr("images", "import", "--local", "--digests", "--base-name", repository, str(archive))
+            self.ctr("images", "tag", "--force", f"{repository}@{archives.digest(archive)}", reference)
         return list(new)
 
     def ctr(self, *arguments: str) -> str:

@@ -166,7 +166,7 @@ class Daemons:
             if not self.is_alive(name):
                 raise DaemonDiedError(f"{name} has ended; the end of {self.log(name)}:\n{self.tail(name)}")
 
-    def wait(self, holds: Callable[[], object], what: str, timeout_seconds: float = 60) -> None:
+    def wait(self, holds: Callable[[], object], what: str, timeout_seconds: float = 180) -> None:
         """Return once `holds()` is true. Raises TimeoutError naming `what`, or DaemonDiedError when a daemon ends first."""
         deadline = time.monotonic() + timeout_seconds
         while not holds():

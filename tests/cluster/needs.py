@@ -17,7 +17,6 @@ PACKAGES: Final = {
     "runc": "runc",
     "containernetworking-plugins": str(layout.CNI_BINARIES / "bridge"),
     "iptables": "iptables",
-    "conntrack": "conntrack",
     "iproute2": "ip",
     "mount": "mount",
 }
