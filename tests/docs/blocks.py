@@ -32,7 +32,7 @@ class Kind(Enum):
     SHELL = "sh: run"
     SLOW = "sh slow: its commands are parsed, since they take minutes or much data"
     CLUSTER = "sh with kubectl, helm or docker: its commands are parsed here and run against an API server elsewhere"
-    NODE = "sh node: as that, but it needs pods that run, so it is run by tests/e2e alone"
+    NODE = "sh node: as that, but it needs pods that run on a node: its commands are parsed here, and done by tests/e2e"
     JSON = "json: one value, or one on each line"
     SHOWN = "text, mermaid: for eyes alone"
 
