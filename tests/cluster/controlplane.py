@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.cluster import binaries, certificates
 from tests.cluster.administrator import Administrator, write_kubeconfig
+from tests.cluster.configuration import audit_policy
 from tests.cluster.processes import DiedError, Process, Processes, wait_until
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 SERVICE_RANGE: Final = "10.250.0.0/24"
+AUDIT_LOG: Final = "audit.log"
 ISSUER: Final = "https://kubernetes.default.svc"
 _STARTS: Final = 3  # a free port may be taken between choosing and binding it
 
@@ -42,6 +44,11 @@ class ControlPlane(Administrator):
     """A control plane to test against, with the programs that make it."""
 
     processes: Processes
+
+    @property
+    def audit_log(self) -> Path:
+        """Who asked the API server for what; where an existing cluster is used there is none."""
+        return self.folder / AUDIT_LOG
 
 
 @contextmanager
@@ -87,7 +94,7 @@ def _start(folder: Path, processes: Processes) -> ControlPlane:
     write_kubeconfig(kubeconfig, server, files.authority, admin)
     write_kubeconfig(manager_kubeconfig, server, files.authority, manager)
     etcd = _start_etcd(folder, processes, etcd_port)
-    apiserver = processes.start("kube-apiserver", _apiserver(files, tokens, etcd_port, port))
+    apiserver = processes.start("kube-apiserver", _apiserver(files, tokens, _audit_policy(folder), etcd_port, port))
     wait_until(lambda: _is_ready(server, files.authority, admin), "kube-apiserver is ready", watched=(etcd, apiserver))
     processes.start("kube-controller-manager", _controller_manager(files, manager_kubeconfig))
     plane = ControlPlane(folder, server, files.authority, kubeconfig, processes)
@@ -105,7 +112,7 @@ def _start_etcd(folder: Path, processes: Processes, port: int) -> Process:
     return processes.start("etcd", [binaries.locate(binaries.ETCD), *flags])
 
 
-def _apiserver(files: certificates.Credentials, tokens: Path, etcd_port: int, port: int) -> list[str | Path]:
+def _apiserver(files: certificates.Credentials, tokens: Path, policy: Path, etcd_port: int, port: int) -> list[str | Path]:
     return [
         binaries.locate(binaries.KUBE_APISERVER),
         f"--etcd-servers=http://{HOST}:{etcd_port}",
@@ -121,7 +128,16 @@ def _apiserver(files: certificates.Credentials, tokens: Path, etcd_port: int, po
         f"--service-account-key-file={files.service_account_public_key}",
         f"--service-account-signing-key-file={files.service_account_key}",
         f"--service-cluster-ip-range={SERVICE_RANGE}",
+        f"--audit-policy-file={policy}",
+        f"--audit-log-path={policy.with_name(AUDIT_LOG)}",
+        "--audit-log-maxsize=2000",  # MiB: it is counted, so it must not be rotated in between
     ]
+
+
+def _audit_policy(folder: Path) -> Path:
+    policy = folder / "audit.yaml"
+    policy.write_text(json.dumps(audit_policy()))  # JSON is YAML
+    return policy
 
 
 def _controller_manager(files: certificates.Credentials, kubeconfig: Path) -> list[str | Path]:

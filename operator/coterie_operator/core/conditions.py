@@ -127,7 +127,9 @@ def _running(seen: Observed, verdict: Verdict, start: Started | None) -> Answer:
         return Answer(NO, Reason.SUSPENDED)
     if verdict.stage in (Stage.LETTING_GO, Stage.RESTING):
         return Answer(NO, Reason.QUORUM_NOT_MET)
-    return _rounds(seen, verdict, start) if start is not None else Answer(NO, Reason.PENDING)
+    if start is None:
+        return Answer(NO, Reason.STARTING if verdict.stage is Stage.FREEZING else Reason.PENDING)
+    return _rounds(seen, verdict, start)
 
 
 def _rounds(seen: Observed, verdict: Verdict, start: Started) -> Answer:

@@ -69,7 +69,7 @@ class PlainScreen:
     _state: tuple[str, str] = ("", "")
 
     def show(self, now: Snapshot) -> None:
-        if (now.state, now.message) != self._state and now.ended() is None:
+        if now.status and (now.state, now.message) != self._state and now.ended() is None:
             self._state = (now.state, now.message)
             self.say(f"{now.name}: {now.state}" + (f": {now.message}" if now.message else ""))
         # A round is told once its evaluation is there, or the next round is: the evaluator is a little behind.

@@ -48,6 +48,21 @@ async def test_a_client_whose_image_can_not_be_pulled_is_named_in_the_jobs_condi
     assert (await world.condition(ConditionType.ADMITTED)).status is ConditionStatus.TRUE, "nobody refuses the pod"
 
 
+async def test_a_job_that_begins_says_in_each_pass_what_it_waits_for() -> None:
+    world = await World().start()
+    said = []
+    for _ in range(6):
+        await world.reconcile()
+        await world.pods()
+        status = (await world.job()).status
+        said.append(status.message)
+        world.progress = ALONE if await world.clients() else None
+
+    assert "" not in said
+    assert not any("nothing is known" in message for message in said)
+    assert said[-1] == "clients are starting and the quorum is not complete yet: 4 of 5 clients must be connected"
+
+
 async def test_what_a_client_waited_for_is_forgotten_once_it_runs() -> None:
     world = await assembling(b=PULL)
     world.scripts.clear()

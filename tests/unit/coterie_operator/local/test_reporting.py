@@ -104,6 +104,13 @@ def test_plain_lines_tell_a_state_once() -> None:
     assert out.getvalue() == "research/digits: Assembling: 2 of 5\n"
 
 
+def test_plain_lines_wait_for_the_first_word_on_a_job() -> None:
+    out = io.StringIO()
+    PlainScreen(out).show(Snapshot({**job(), "status": {}}))
+
+    assert out.getvalue() == ""
+
+
 def test_the_live_table_shows_the_newest_rounds() -> None:
     from rich.console import Console
 
