@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from coterie_operator.cluster import BATCH_JOB, POD, ApiError, Change, Cluster, Conflict, NotFound, Object
+from coterie_operator.cluster import BATCH_JOB, EVENT, POD, ApiError, Change, Cluster, Conflict, Forbidden, NotFound, Object
 from coterie_operator.local.batchpods import TRACKING
 from coterie_operator.local.batchrules import Retry, Verdict, judge
-from coterie_operator.local.times import utc_now
+from coterie_operator.local.times import stamp, utc_now
 
 LOG: Final = logging.getLogger(__name__)
 UID_LABEL: Final = "batch.kubernetes.io/controller-uid"
@@ -104,9 +104,20 @@ class BatchController:
             if pod["metadata"]["name"] in verdict.delete:
                 await self.cluster.delete(POD, namespace, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
         for _ in range(verdict.create):
-            await self.cluster.create(POD, pod_of(job))
+            await self._create(job)
         if verdict.again_seconds is not None:
             self._look_again((namespace, name), max(0.01, verdict.again_seconds))
+
+    async def _create(self, job: Object) -> None:
+        """Create a pod; if that is forbidden, say so in the event by which a real Job controller does, and raise Forbidden."""
+        try:
+            await self.cluster.create(POD, pod_of(job))
+        except Forbidden as error:
+            event = forbidden_event(job, str(error), stamp(self.now()))
+            # Whatever was said before is out of date.
+            await self.cluster.delete(EVENT, event["metadata"]["namespace"], event["metadata"]["name"])
+            await self.cluster.create(EVENT, event)
+            raise
 
     async def _release(self, pods: list[Object]) -> None:
         """Take the tracking finalizer off pods that are counted, or whose Job is gone."""
@@ -139,6 +150,20 @@ def pod_of(job: Object) -> Object:
             "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
         },
         "spec": template["spec"],
+    }
+
+
+def forbidden_event(job: Object, error: str, now: str) -> Object:
+    """Return the event about a batch Job whose pod may not be created."""
+    metadata = job["metadata"]
+    involved = {"apiVersion": "batch/v1", "kind": "Job", **{part: metadata[part] for part in ("name", "namespace", "uid")}}
+    return {
+        "metadata": {"name": f"{metadata['name']}.failed-create", "namespace": metadata["namespace"]},
+        "involvedObject": involved,
+        "type": "Warning",
+        "reason": "FailedCreate",
+        "message": f"Error creating: {error}",
+        "lastTimestamp": now,
     }
 
 
