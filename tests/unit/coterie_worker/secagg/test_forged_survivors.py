@@ -169,4 +169,4 @@ def test_two_sums_over_one_model_that_differ_by_few_clients_are_refused() -> Non
         world.server.accept(i, *world.clients[i].mask(vector_of(i)))
     payload = world.server.close()[VICTIM]
 
-    refuses(world, payload, errors.BadSurvivors, "differ from those of an opened sum over the same model by 1")
+    refuses(world, payload, errors.SumTooClose, "differ from those of an opened sum over the same model by 1")
