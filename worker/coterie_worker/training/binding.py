@@ -70,8 +70,12 @@ class Binding:
 
     @torch.no_grad()
     def write(self, vector: Vector) -> Vector:
-        """Give the model the values of `vector`; what it then holds, as float32[size], rounded to each tensor's dtype."""
-        held = vector.copy()  # also makes it writable, which torch.from_numpy asks for
+        """Give the model the values of `vector`; what it then holds, as float32[size], rounded to each tensor's dtype.
+
+        Where nothing is rounded or raised, that is `vector` itself.
+        """
+        # Without a copy where the model holds just what it is given; torch.from_numpy asks for a vector that may be written to.
+        held = vector if self._holds_as_given and vector.flags.writeable else vector.copy()
         views = self._views(held)
         for entry, view in zip(self.layout.in_vector, views, strict=True):
             if entry.minimum is not None:
@@ -89,6 +93,23 @@ class Binding:
         vector = np.empty(self.layout.size, dtype=np.float32)
         _copy(self._views(vector), self.tensors)
         return vector
+
+    @torch.no_grad()
+    def read_change(self, before: Vector) -> Vector:
+        """The model's values minus `before`, which `write` returned; float32[size]."""
+        if not (self._holds_as_given and before.flags.writeable and all(tensor.device.type == "cpu" for tensor in self.tensors)):
+            vector = self.read()
+            vector -= before
+            return vector
+        vector = np.empty(self.layout.size, dtype=np.float32)
+        for tensor, old, change in zip(self.tensors, self._views(before), self._views(vector), strict=True):
+            torch.sub(tensor, old, out=change)
+        return vector
+
+    @property
+    def _holds_as_given(self) -> bool:
+        is_raised = any(entry.minimum is not None for entry in self.layout.in_vector)
+        return not is_raised and all(tensor.dtype == torch.float32 for tensor in self.tensors)
 
     def require_intact(self, model: nn.Module) -> None:
         """Raise Mismatch unless `model` still is what was bound, tensor by tensor."""

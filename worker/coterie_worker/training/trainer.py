@@ -96,8 +96,7 @@ class Trainer:
             binding.require_intact(model)
         except LayoutError as error:
             raise self._guard.misfit(error) from None
-        values = binding.read()
-        values -= before
+        values = binding.read_change(before)
         if not _is_finite(values):
             raise self._guard.refuse(DropReason.NOT_FINITE)
         return values

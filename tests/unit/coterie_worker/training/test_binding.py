@@ -208,6 +208,25 @@ def test_writing_takes_a_vector_that_may_not_be_written_to():
     assert binding.read()[0] == vector[0] + 1
 
 
+@every_model
+@pytest.mark.parametrize("writeable", [True, False])
+def test_a_change_is_what_the_model_holds_now_minus_what_it_held(name, writeable):
+    model = model_of(name)
+    layout, file = describe(model), snapshot(model)
+    vector = pack(file, layout)
+    given, vector.flags.writeable = vector.copy(), writeable
+    binding = Binding.of(model, layout, file)
+    before = binding.write(vector)
+    with torch.no_grad():
+        for tensor in binding.tensors:
+            tensor.mul_(1.7).add_(0.3)
+
+    change = binding.read_change(before)
+
+    assert change.tobytes() == (binding.read() - before).tobytes()
+    assert vector.tobytes() == given.tobytes()
+
+
 class Extra(nn.Linear):
     def get_extra_state(self) -> dict:
         return {"secret": 3}
