@@ -7,13 +7,14 @@ Cluster.down()
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.cluster import archives, binaries, layout, leftovers, needs, network
 from tests.cluster.active import Active, locked
@@ -138,11 +139,11 @@ class Cluster(Administrator):
         self.daemons.kill(KUBELET)
 
     def restart_kubelet(self) -> None:
-        """Start the kubelet again, ending it first if it runs, and wait until it answers."""
+        """Start the kubelet again, ending it first if it runs, and wait until it knows its pods."""
         if self.daemons.is_alive(KUBELET):
             self.kill_kubelet()
         self.daemons.restart(KUBELET)
-        self.daemons.wait(lambda: _answers(10248), "the kubelet is healthy")
+        self._wait_for_kubelet()
 
     def load_images(self, images: Mapping[str, Path]) -> list[str]:
         """Give the node what `images` maps from a tag to an OCI archive, also by its digest; return the tags that it had not."""
@@ -188,7 +189,7 @@ class Cluster(Administrator):
         started += [each.name for each in components.second() if self.daemons.ensure(each)]
         if started:
             say(f"started {', '.join(started)}")
-        self.daemons.wait(lambda: _answers(10248), "the kubelet is healthy")
+        self._wait_for_kubelet()
         self.daemons.wait(self._node_is_ready, "the node is ready")
         self.daemons.wait(lambda: _answers(10256), "kube-proxy has written its rules")
         self.daemons.wait(lambda: self.try_kubectl("get", "serviceaccount", "default").returncode == 0, "the controllers run")
@@ -213,12 +214,27 @@ class Cluster(Administrator):
 
         self.daemons.wait(answers, "containerd answers")
 
+    def _wait_for_kubelet(self) -> None:
+        """Wait until the kubelet is healthy and knows its pods, which it learns a moment later."""
+
+        def knows_its_pods() -> bool:
+            known = self.try_kubectl("get", "--raw", f"/api/v1/nodes/{layout.NODE}/proxy/pods")
+            running = self.get("pods", "-A", "--field-selector", f"spec.nodeName={layout.NODE},status.phase=Running")["items"]
+            return known.returncode == 0 and _uids(running) <= _uids(json.loads(known.stdout)["items"] or [])
+
+        self.daemons.wait(lambda: _answers(10248), "the kubelet is healthy")
+        self.daemons.wait(knows_its_pods, "the kubelet knows its pods")
+
     def _is_ready(self) -> bool:
         return self.try_kubectl("get", "--raw", "/readyz").returncode == 0
 
     def _node_is_ready(self) -> bool:
         path = '{.status.conditions[?(@.type=="Ready")].status}'
         return self.try_kubectl("get", "node", layout.NODE, "-o", f"jsonpath={path}").stdout == "True"
+
+
+def _uids(pods: list[dict[str, Any]]) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in pods}
 
 
 def _answers(port: int) -> bool:

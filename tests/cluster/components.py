@@ -73,7 +73,7 @@ class Components:
     def containerd(self) -> Daemon:
         program = binaries.locate(binaries.CONTAINERD)
         shim = binaries.locate(binaries.CONTAINERD_SHIM)  # containerd looks for its shim, and the shim for runc, in PATH
-        path = f"{shim.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        path = f"{shim.parent}:{layout.PROGRAMS_PATH}"
         return Daemon(CONTAINERD, (str(program), "--config", f"{self.place.configuration}/containerd.toml"), {"PATH": path})
 
     def _etcd(self) -> Daemon:
@@ -148,7 +148,7 @@ class Components:
 
 
 def _daemon(name: str, program: binaries.Program, *flags: str) -> Daemon:
-    return Daemon(name, (str(binaries.locate(program)), *flags))
+    return Daemon(name, (str(binaries.locate(program)), *flags), {"PATH": layout.PROGRAMS_PATH})
 
 
 def _write_users(place: Layout) -> None:

@@ -173,7 +173,7 @@ class Daemons:
             self.check()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not within {timeout_seconds} s: {what}; the logs are in {self.logs}")
-            time.sleep(0.1)
+            time.sleep(0.25)
 
     def log(self, name: str) -> Path:
         """Return where a daemon's output goes."""

@@ -22,6 +22,7 @@ PAUSE_IMAGE: Final = "localhost/coterie-pause:1"
 TOOLBOX_IMAGE: Final = "localhost/coterie-toolbox:1"
 STORAGE_CLASS: Final = "local"
 PROVISIONER: Final = "tests.coterie.dev/local"
+PROGRAMS_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # not every root's PATH has all of them
 CNI_BINARIES: Final = Path("/usr/lib/cni")
 ACTIVE: Final = Path("/run/coterie-cluster.json")  # which folder the machine's cluster lies in, and what must be put back
 LOCK: Final = Path("/run/coterie-cluster.lock")

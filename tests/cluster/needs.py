@@ -20,7 +20,6 @@ PACKAGES: Final = {
     "iproute2": "ip",
     "mount": "mount",
 }
-_MORE_PATH: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where a user's PATH may not look
 
 
 class NeedsError(Exception):
@@ -42,8 +41,7 @@ class Machine:
 
 
 def _has(what: str) -> bool:
-    path = os.pathsep.join([os.environ.get("PATH", ""), *_MORE_PATH])
-    return Path(what).exists() if what.startswith("/") else shutil.which(what, path=path) is not None
+    return Path(what).exists() if what.startswith("/") else shutil.which(what, path=layout.PROGRAMS_PATH) is not None
 
 
 def check(machine: Machine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -51,7 +52,7 @@ def up() -> None:
     for name in ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables"):
         if (path := Path("/proc/sys") / name).exists():
             path.write_text("1")
-    if subprocess.run(["iptables", "-w", "-t", "nat", "-C", "POSTROUTING", *_OURS], capture_output=True, check=False).returncode != 0:
+    if _try("iptables", "-w", "-t", "nat", "-C", "POSTROUTING", *_OURS).returncode != 0:
         _run("iptables", "-w", "-t", "nat", "-A", "POSTROUTING", *_OURS)
 
 
@@ -61,12 +62,11 @@ def down() -> None:
         for link in json.loads(_run("ip", "-j", "link", "show", "master", layout.BRIDGE) or "[]"):
             _run("ip", "link", "delete", link["ifname"])
         _run("ip", "link", "delete", layout.BRIDGE)
-    while subprocess.run(["iptables", "-w", "-t", "nat", "-D", "POSTROUTING", *_OURS], capture_output=True, check=False).returncode == 0:
+    while _try("iptables", "-w", "-t", "nat", "-D", "POSTROUTING", *_OURS).returncode == 0:
         pass
     for family in ("iptables", "ip6tables"):
-        saved = subprocess.run([f"{family}-save"], capture_output=True, text=True, check=False).stdout
-        if wanted := removal(saved):
-            subprocess.run([f"{family}-restore", "--noflush", "-w"], input=wanted, text=True, check=True, capture_output=True)
+        if wanted := removal(_try(f"{family}-save").stdout):
+            _run(f"{family}-restore", "--noflush", "-w", stdin=wanted)
 
 
 def removal(saved: str) -> str:
@@ -87,7 +87,7 @@ def has_foreign_rules() -> bool:
     if layout.ACTIVE.exists():
         return False
     try:
-        saved = subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True, check=False).stdout
+        saved = _try("iptables-save", "-t", "nat").stdout
     except FileNotFoundError:
         return False
     return removal(saved) != ""
@@ -97,8 +97,13 @@ def _has_link(name: str) -> bool:
     return (Path("/sys/class/net") / name).exists()
 
 
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(*command: str, stdin: str | None = None) -> str:
+    done = _try(*command, stdin=stdin)
     if done.returncode != 0:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")
     return done.stdout
+
+
+def _try(*command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PATH": layout.PROGRAMS_PATH}
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=environment)
