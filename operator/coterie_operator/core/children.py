@@ -52,6 +52,7 @@ class Pod:
     created: datetime | None = None
     is_initialized: bool = False  # the `initialize` container has ended well, or there is none
     waiting: str = ""  # why a container waits, such as ContainerCreating
+    has_sandbox: bool = False  # volumes and network are there, so that a container that waits waits for its image
     obstacle: Obstacle | None = None
     is_explained: bool = False  # there are warnings about it, so that a cause which they don't name isn't there
     termination: Termination | None = None

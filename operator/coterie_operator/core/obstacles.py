@@ -91,5 +91,7 @@ def _waits(pod: Pod, now: datetime) -> Obstacle | None:
     if pod.waiting not in ("ContainerCreating", ""):
         return None
     where = f"{pod.child.namespace}/{pod.child.name}"
+    if pod.has_sandbox:
+        return Obstacle(Reason.STARTING, f"the node of pod {where} has pulled its image for longer than {VOLUME_PATIENCE.seconds} seconds")
     told = f"pod {where} has waited for a node or its volumes for longer than {VOLUME_PATIENCE.seconds} seconds; its events say why"
     return Obstacle(Reason.VOLUME_NOT_READY, told)

@@ -10,7 +10,7 @@ from coterie_api.podconfig import Role
 from coterie_operator.cluster import Object
 from coterie_operator.core.children import BatchJob, Child, Children, Outcome, Pod
 from coterie_operator.core.observed import moment
-from coterie_operator.observe.obstacles import mount_obstacle, pod_obstacle, refusal_obstacle
+from coterie_operator.observe.obstacles import has_sandbox, mount_obstacle, pod_obstacle, refusal_obstacle
 from coterie_operator.observe.words import from_aggregator, from_client
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def _pod(obj: Object, events: Events) -> Pod:
         created=moment(meta["creationTimestamp"]),
         is_initialized=phase in ("Running", "Succeeded") or any(_initialized(container) for container in containers),
         waiting=next((reason for container in containers if (reason := _waiting(container))), ""),
+        has_sandbox=has_sandbox(obj),
         obstacle=pod_obstacle(obj) or mount_obstacle(warnings),
         is_explained=bool(warnings),
         termination=_termination(meta, containers),

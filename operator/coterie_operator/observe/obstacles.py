@@ -283,8 +283,13 @@ def _short(text: str) -> str:
     return plain if len(plain) <= QUOTED else plain[: QUOTED - 1] + "…"
 
 
+def has_sandbox(pod: Object) -> bool:
+    """Whether a node has given the pod its volumes and its network: what is missing then is an image."""
+    return any(_is(each, "PodReadyToStartContainers", "True") for each in (pod.get("status") or {}).get("conditions") or ())
+
+
 def is_stuck_alone(pod: Object) -> bool:
-    """Whether a pod's own status can't say why it waits, so that its events are worth asking for: a node has it and makes no container."""
+    """Whether a pod's own status can't say why it waits, so that its events are worth asking for: a node has it and can't begin."""
     status: Json = pod.get("status") or {}
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     waits = [(each.get("state") or {}).get("waiting") or {} for each in containers]
@@ -292,5 +297,6 @@ def is_stuck_alone(pod: Object) -> bool:
     return (
         status.get("phase") in (None, "Pending")
         and is_placed
+        and not has_sandbox(pod)
         and all(each.get("reason") in ("ContainerCreating", "PodInitializing") for each in waits)
     )

@@ -104,7 +104,8 @@ def _may_lack_secret(pod: Pod, now: datetime) -> bool:
     """Whether a pod waits for a Secret, by what its node says, or where that says nothing, by how long it waits."""
     if pod.obstacle is not None or pod.is_explained:
         return pod.obstacle is not None and pod.obstacle.reason is Reason.SECRET_NOT_FOUND
-    return pod.created is not None and pod.waiting in WAITS_FOR_VOLUMES and now - pod.created > SECRET_PATIENCE
+    may_wait = pod.waiting in WAITS_FOR_VOLUMES and not pod.has_sandbox
+    return pod.created is not None and may_wait and now - pod.created > SECRET_PATIENCE
 
 
 def _client(job: Started, index: int, entry: FrozenDataset) -> Iterator[Action]:

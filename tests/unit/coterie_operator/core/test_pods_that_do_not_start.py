@@ -233,6 +233,21 @@ async def test_a_pod_that_nobody_makes_is_told_even_where_its_events_say_nothing
     assert "has waited for a node or its volumes for longer than 60 seconds" in told.message
 
 
+async def test_a_long_pull_is_told_as_one_and_not_as_a_missing_volume() -> None:
+    world = await World().start()
+    world.scripts["aggregator"] = Script("Pending")
+    await world.settle()
+    (pod,) = await world.cluster.list(POD, "research")
+    ready = {"conditions": [{"type": "PodReadyToStartContainers", "status": "True"}]}
+    await world.cluster.patch(POD, "research", pod["metadata"]["name"], {"status": ready}, status=True)
+
+    await world.pass_time(seconds=VOLUME_PATIENCE.seconds + 1)
+
+    running = await world.condition(ConditionType.RUNNING)
+    assert running.reason == "Starting"
+    assert "has pulled its image for longer than 60 seconds" in running.message
+
+
 async def test_events_of_what_runs_are_never_read() -> None:
     world = await (await World().start()).until_running()
     asked: list[Any] = []

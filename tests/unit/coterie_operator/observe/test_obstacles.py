@@ -388,6 +388,8 @@ def test_a_refusal_of_an_unknown_kind_is_told_without_its_words() -> None:
         (unscheduled("0/1 nodes are available"), False),
         (pod({"phase": "Running"}), False),
         (pod({"phase": "Failed"}), False),
+        (pod({"phase": "Pending", "conditions": [{"type": "PodReadyToStartContainers", "status": "False"}]}), True),
+        (pod({"phase": "Pending", "conditions": [{"type": "PodReadyToStartContainers", "status": "True"}]}), False),
     ],
 )
 def test_events_are_asked_for_only_where_the_status_is_silent(found: dict[str, Any], is_stuck: bool) -> None:
