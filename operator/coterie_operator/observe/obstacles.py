@@ -284,8 +284,11 @@ def _short(text: str) -> str:
 
 
 def has_sandbox(pod: Object) -> bool:
-    """Whether a node has given the pod its volumes and its network: what is missing then is an image."""
-    return any(_is(each, "PodReadyToStartContainers", "True") for each in (pod.get("status") or {}).get("conditions") or ())
+    """Whether a node has given the pod its volumes and its network: what is missing then is an image, or the end of an init container."""
+    status: Json = pod.get("status") or {}
+    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    has_begun = any({"running", "terminated"} & set(each.get("state") or {}) for each in containers)
+    return has_begun or any(_is(each, "PodReadyToStartContainers", "True") for each in status.get("conditions") or ())
 
 
 def is_stuck_alone(pod: Object) -> bool:

@@ -12,6 +12,7 @@ from coterie_api.v1alpha1.conditions import ConditionStatus, ConditionType
 from coterie_api.v1alpha1.types import TenantState, TenantStatus
 from coterie_operator.cluster import BATCH_JOB, EVENT, POD, Forbidden, Object
 from coterie_operator.core.obstacles import VOLUME_PATIENCE
+from coterie_operator.core.rules.children import SECRET_PATIENCE
 
 PULL = Script("Pending", waiting="ImagePullBackOff", told='Back-off pulling image "x": ErrImagePull: registry.example/client: not found')
 OVER = 'Error creating: pods "x-1" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=3, limited: pods=3'
@@ -246,6 +247,20 @@ async def test_a_long_pull_is_told_as_one_and_not_as_a_missing_volume() -> None:
     running = await world.condition(ConditionType.RUNNING)
     assert running.reason == "Starting"
     assert "has pulled its image for longer than 60 seconds" in running.message
+
+
+async def test_no_certificate_is_made_again_while_the_model_is_long_in_the_making() -> None:
+    world = await World().start()
+    world.scripts["aggregator"] = Script("Pending", waiting="PodInitializing")
+    await world.settle()
+    (pod,) = await world.cluster.list(POD, "research")
+    making = {"initContainerStatuses": [{"name": "initialize", "state": {"running": {}}}]}
+    await world.cluster.patch(POD, "research", pod["metadata"]["name"], {"status": making}, status=True)
+    world.now += SECRET_PATIENCE * 2
+
+    plan = await world.reconcile()
+
+    assert plan.actions == ()
 
 
 async def test_events_of_what_runs_are_never_read() -> None:

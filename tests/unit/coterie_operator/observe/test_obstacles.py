@@ -379,6 +379,12 @@ def test_a_refusal_of_an_unknown_kind_is_told_without_its_words() -> None:
     assert "Smith" not in found.message
 
 
+INITIALIZING = [
+    {"name": "initialize", "state": {"running": {}}},
+    {"name": "evaluator", "state": {"waiting": {"reason": "PodInitializing"}}},
+]
+
+
 @pytest.mark.parametrize(
     ("found", "is_stuck"),
     [
@@ -388,6 +394,7 @@ def test_a_refusal_of_an_unknown_kind_is_told_without_its_words() -> None:
         (unscheduled("0/1 nodes are available"), False),
         (pod({"phase": "Running"}), False),
         (pod({"phase": "Failed"}), False),
+        (pod({"phase": "Pending", "initContainerStatuses": INITIALIZING}), False),
         (pod({"phase": "Pending", "conditions": [{"type": "PodReadyToStartContainers", "status": "False"}]}), True),
         (pod({"phase": "Pending", "conditions": [{"type": "PodReadyToStartContainers", "status": "True"}]}), False),
     ],
