@@ -36,7 +36,7 @@ class Store:
         where = ["--root", str(self.folder), "--runroot", f"/run/coterie-images/{self.folder.name}", "--storage-driver", "overlay"]
         _say(f"buildah {' '.join(arguments)}")
         begin = time.monotonic()
-        done = subprocess.run(["nice", "buildah", *where, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(["buildah", *where, *arguments], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise BuildahError(f"buildah {arguments[0]}: exit status {done.returncode}: {(done.stdout + done.stderr).strip()[-3000:]}")
         _say(f"  {time.monotonic() - begin:.1f} s")
@@ -64,8 +64,8 @@ class Store:
 
     def configuration(self, name: str) -> dict[str, Any]:
         """Return an image's Env, Entrypoint, Cmd, WorkingDir, User and Labels."""
-        found: dict[str, Any] = json.loads(self.run("inspect", "--type", "image", "--format", "{{json .OCIv1.Config}}", name))
-        return found
+        found: dict[str, Any] = json.loads(self.run("inspect", "--type", "image", name))
+        return dict(found["OCIv1"]["config"])
 
     def remove(self) -> None:
         """Delete the store; buildah mounts a folder of it on itself, and leaves that behind."""

@@ -73,13 +73,13 @@ def mounted(target: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     Raises ImagesUnavailableError.
     """
     with _workshop() as workshop:
-        name = workshop.built(target)
-        store = workshop.open()
+        name, store = workshop.built(target), workshop.open()
         container = store.run("from", "--pull=false", name).strip()
-        try:
-            yield Path(store.run("mount", container).strip()), store.configuration(name)
-        finally:
-            store.run("rm", container)
+    # The cache is free again: whoever looks at an image may want another one too.
+    try:
+        yield Path(store.run("mount", container).strip()), store.configuration(name)
+    finally:
+        store.run("rm", container)
 
 
 @dataclass(frozen=True, slots=True)
