@@ -77,8 +77,8 @@ def digits() -> Path:
 @pytest.fixture(scope="session")
 def node(plane: ControlPlane, digits: Path) -> Process:
     """Runs every pod of the cluster as processes here."""
-    command: list[str | Path] = [sys.executable, "-m", "tests.cluster.node", plane.kubeconfig, plane.folder / "node", digits / "volumes"]
-    return plane.processes.start("node", [*command, scenario.readers_volumes(plane)])
+    command: list[str | Path] = [sys.executable, "-m", "tests.cluster.process_node", plane.kubeconfig, plane.folder / "node"]
+    return plane.processes.start("node", [*command, digits / "volumes", scenario.readers_volumes(plane)])
 
 
 @pytest.fixture(scope="module")  # other modules make jobs that nobody should act on

@@ -1,6 +1,6 @@
-"""The cluster's one node, as a process of its own: pods run as local processes by the embedded mode's runner.
+"""The only node of the control plane's tests, as a process of its own: pods run as local processes by the embedded mode's runner.
 
-    python -m tests.cluster.node KUBECONFIG FOLDER VOLUMES…
+    python -m tests.cluster.process_node KUBECONFIG FOLDER VOLUMES…
 
 Claim c of namespace n is the folder n/c of the first of VOLUMES that has it, else an empty one below FOLDER.
 """
