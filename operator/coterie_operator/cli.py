@@ -75,6 +75,8 @@ def _say_result(result: Any) -> None:
     sums = result.totals
     best = "" if sums.best_accuracy is None else f", best accuracy {sums.best_accuracy:.4f} in round {sums.best_round}"
     click.echo(f"{result.status.name.capitalize()}: {sums.rounds} rounds in {sums.seconds:.1f} s{best}")
+    if result.has_succeeded and result.message:
+        click.echo(f"  {result.message}")
     for name in ("model.safetensors", "report.html", "result.json", "history.jsonl"):
         if (result.output / name).exists():
             click.echo(f"  {result.output / name}")

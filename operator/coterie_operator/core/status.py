@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from coterie_api.v1alpha1.conditions import ConditionStatus, ConditionType, find_condition
 from coterie_api.v1alpha1.ring import clip_in_force
 from coterie_api.v1alpha1.types import (
     Attempts,
@@ -45,8 +46,16 @@ def status(seen: Observed, job: Job, verdict: Verdict, start: Started | None) ->
     )
     new = _parameters(job, start, new)
     new = replace(new, conditions=conditions(seen, job, verdict, start))
-    new = replace(new, state=state(verdict, new), message=shorten(verdict.message))
+    new = replace(new, state=state(verdict, new), message=shorten(verdict.message or waits_for(new)))
     return new if new == job.status or progress is None else _traffic(new, progress)
+
+
+def waits_for(new: FederatedJobStatus) -> str:
+    """Return why a job that should run does not, in words; empty if it does."""
+    admitted, running = (find_condition(new.conditions, kind) for kind in (ConditionType.ADMITTED, ConditionType.RUNNING))
+    if running is None or running.is_true:
+        return ""
+    return admitted.message if admitted is not None and admitted.status is ConditionStatus.FALSE else running.message
 
 
 def last_progress(seen: Observed, start: Started | None) -> Progress | None:
