@@ -85,7 +85,9 @@ async def test_a_model_of_a_round_that_the_job_does_not_have_is_not_trained(
     assert (shell._model is not None) is is_taken
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x80", b"\x83\x01\x09\x00", b"\xff" * 40, encode_message(EpochStart(2, 3))])
+@pytest.mark.parametrize(
+    "payload", [b"", b"\x80", b"\x83\x01\x09\x00", b"\xff" * 40, encode_message(EpochStart(2, 3)), encode_message(EpochStart(2, 3)) + b"x"]
+)
 async def test_a_message_that_is_none_or_goes_back_is_refused_and_the_client_goes_on(
     tmp_path: Path, record: SlotRecord, payload: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,10 +95,11 @@ async def test_a_message_that_is_none_or_goes_back_is_refused_and_the_client_goe
     said: list[str] = []
     monkeypatch.setattr(log, "warning", lambda text, *_: said.append(text))
     shell = client(tmp_path, record)
+    await shell._take_control(encode_message(EpochStart(1, 4)))
     await shell._take_control(payload)
     assert said == ["refused a message of the aggregator: %s: %s"]
 
-    await shell._take_control(encode_message(EpochStart(2, 4)))
+    await shell._take_control(encode_message(EpochStart(3, 4)))
 
     assert shell._epoch is not None
     assert shell._epoch.stage is ClientStage.ADVERTISED
