@@ -39,7 +39,7 @@ SETTINGS: Final = replace(
     Settings(),
     worker_resources=WORKER_RESOURCES,
     coalesce_seconds=0.01,
-    probe_seconds=0.5,
+    probe_seconds=2.0,  # the table follows the history's file; each look is a pass over all objects, on cores that clients train on
     retry_seconds=0.2,
     retry_max_seconds=5.0,
     settle_seconds=5.0,
