@@ -23,6 +23,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from coterie_api.names import GROUP, VERSION
+from coterie_operator.account import owner_references
 from coterie_operator.act import ensure_authority
 from coterie_operator.catchup import CatchUp
 from coterie_operator.cluster import FEDERATED_DATASET, FEDERATED_JOB, NAMESPACE, ApiError, Unavailable
@@ -245,11 +246,12 @@ class _Replica:
     async def prepare(cls, cluster: KubeCluster, settings: Settings) -> _Replica:
         """Read or make the authority, and list the jobs. Raises ApiError when the cluster isn't set up for the operator."""
         now = datetime.now(UTC)
-        authority = await _insist(lambda: ensure_authority(cluster, settings, now))
+        owners = owner_references()
+        authority = await _insist(lambda: ensure_authority(cluster, settings, now, owners))
         identity = authority.issue(operator_request(), now, settings.certificate_days)
         ends = Validity.of_days(now, settings.certificate_days).renewal
         name = f"{settings.identity or socket.gethostname()}-{secrets.token_hex(4)}"
-        elector = Elector(cluster, Candidate(settings.namespace, LEASE, name))
+        elector = Elector(cluster, Candidate(settings.namespace, LEASE, name, owners))
         probe = HttpsProbe(identity, settings.probe_timeout_seconds)
         seen: Cluster = cluster
         if settings.namespaces:

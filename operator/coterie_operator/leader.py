@@ -18,6 +18,7 @@ import datetime
 import logging
 import os
 import time
+from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -55,6 +56,7 @@ class Candidate:
     namespace: str
     lease: str
     identity: str  # unique among all replicas that ever were: a restarted process is another candidate
+    owners: Sequence[Object] = ()  # of the Lease, if this candidate makes it
 
 
 class Elector:
@@ -145,7 +147,8 @@ class Elector:
                 body["metadata"] = {"resourceVersion": lease["metadata"]["resourceVersion"]}
                 await self._cluster.patch(LEASE, namespace, name, body)
             else:
-                await self._cluster.create(LEASE, {**body, "metadata": {"name": name, "namespace": namespace}})
+                metadata: Object = {"name": name, "namespace": namespace, "ownerReferences": list(self._candidate.owners)}
+                await self._cluster.create(LEASE, {**body, "metadata": metadata})
         except (AlreadyExists, Conflict, NotFound):
             return False
         return True

@@ -11,13 +11,14 @@ from coterie_operator.manifests.naming import LABEL_NAME, LABEL_PART_OF
 from coterie_operator.pki import Authority
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from coterie_operator.settings import Settings
 
 
-async def ensure_authority(cluster: Cluster, settings: Settings, now: datetime) -> Authority:
-    """Return the authority, made at the first start. Of several replicas that make one at the same time, the first wins.
+async def ensure_authority(cluster: Cluster, settings: Settings, now: datetime, owners: Sequence[Object] = ()) -> Authority:
+    """Return the authority, made at the first start, its Secret owned by `owners`. Of several replicas that make one, the first wins.
 
     Raises:
         ValueError: the Secret is there and does not hold an authority.
@@ -27,7 +28,7 @@ async def ensure_authority(cluster: Cluster, settings: Settings, now: datetime) 
     except NotFound:
         made = Authority.create(now)
     try:
-        await cluster.create(SECRET, _secret(settings, made))
+        await cluster.create(SECRET, _secret(settings, made, owners))
     except AlreadyExists:
         return _load(await cluster.get(SECRET, settings.namespace, settings.authority_secret))
     return made
@@ -38,12 +39,17 @@ def secret_data(entries: dict[str, bytes]) -> dict[str, str]:
     return {key: base64.b64encode(value).decode() for key, value in entries.items()}
 
 
-def _secret(settings: Settings, authority: Authority) -> Object:
+def _secret(settings: Settings, authority: Authority, owners: Sequence[Object]) -> Object:
     labels = {LABEL_NAME: "coterie", LABEL_PART_OF: "coterie"}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": settings.authority_secret, "namespace": settings.namespace, "labels": labels},
+        "metadata": {
+            "name": settings.authority_secret,
+            "namespace": settings.namespace,
+            "labels": labels,
+            "ownerReferences": list(owners),
+        },
         "type": SECRET_TYPE_TLS,
         "immutable": True,
         "data": secret_data({"tls.crt": authority.certificate, "tls.key": authority.key}),
