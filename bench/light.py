@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from bench.jobs import high_water
 from bench.light_clients import STEP
 from coterie_api.podconfig import Aggregation
 from coterie_api.v1alpha1.types import Task
+from coterie_operator.local.processes import MALLOC
 from coterie_worker.secagg import default_colluders, least_threshold
 
 TASKS: Final = Path(__file__).with_name("tasks")
@@ -48,6 +50,8 @@ def run(folder: Path, size: Size) -> Outcome:
     """Run a job to its end; raises WrongSum, CalledProcessError."""
     plane = _plane(folder, size)
     plane.initialize()
+    plane.aggregator.log_level = "INFO"
+    plane.aggregator.environment.update(MALLOC)
     plane.aggregator.start()
     roots = [member.root for member in plane.members]
     clients = [_start(roots[first :: size.processes], size.uploads, folder) for first in range(size.processes)]
@@ -81,7 +85,7 @@ def _plane(folder: Path, size: Size) -> DataPlane:
 def _start(roots: list[Path], uploads: int, folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "bench.light_clients", str(uploads), *map(str, roots)]
     with (folder / "clients.log").open("ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1])
+        return subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1], env={**os.environ, **MALLOC})
 
 
 def _look(clients: list[subprocess.Popen[bytes]]) -> None:

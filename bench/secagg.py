@@ -1,4 +1,4 @@
-"""`make bench-secagg`: secure aggregation in one process, against bounds measured in the same run and against Flower's primitives.
+"""`make bench-secagg`: secure aggregation in one process and over gRPC, against bounds of the same run and Flower's primitives.
 
 Times of one core are processor time, the best of several; times of all cores are wall-clock, bound and measurement in turn.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench import peer
+from bench import dataplane, peer
 from bench.secagg_world import BenchWorld, encoding_for
 from bench.table import Row, render
 from coterie_worker.entropy import system_entropy
@@ -215,6 +215,10 @@ MEASUREMENTS: dict[str, Callable[[], Iterable[Row]]] = {
     "payload": payload,
     "large": large,
     "flower": flower,
+    "round": dataplane.secure_round,
+    "pace": dataplane.pace,
+    "crowd-memory": dataplane.crowd_memory,
+    "two-hundred": dataplane.two_hundred,
 }
 
 

@@ -96,9 +96,10 @@ class Pod:
     environment: dict[str, str]
     nursery: Nursery | None = None  # None: a process of its own from the first import
     process: subprocess.Popen[bytes] | Child | None = None
+    log_level: str = "DEBUG"
 
     def start(self) -> None:
-        arguments = [self.role, f"--host={self.address}", "--log-level=DEBUG"]
+        arguments = [self.role, f"--host={self.address}", f"--log-level={self.log_level}"]
         if self.nursery is not None:
             self.process = self.nursery.start(arguments, self.environment, str(self.root), str(self.root / "log"))
             return
