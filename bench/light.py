@@ -16,7 +16,7 @@ from bench.jobs import high_water
 from bench.light_clients import STEP
 from coterie_api.podconfig import Aggregation
 from coterie_api.v1alpha1.types import Task
-from coterie_operator.local.processes import MALLOC
+from coterie_operator.manifests.pod import MALLOC
 from coterie_worker.secagg import default_colluders, least_threshold
 
 TASKS: Final = Path(__file__).with_name("tasks")

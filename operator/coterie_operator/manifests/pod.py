@@ -22,6 +22,10 @@ GRACE_SECONDS = 30
 ENV_POD_IP = "POD_IP"
 OWN_ENV = (ENV_POD_IP, ENV_THREADS)
 
+# Vectors are made and freed all the time, by several threads. glibc would give their memory back to the kernel after each, to
+# fault it in again for the next, and let each thread hoard its own. So pods keep one arena, and what they have freed.
+MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(128 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -149,4 +153,5 @@ def _environment(parts: Container) -> list[Json]:
     count = threads(parts.resources)
     if parts.role is not Role.AGGREGATOR and count is not None:  # an aggregator has no torch to tell it to
         own.append({"name": ENV_THREADS, "value": str(count)})
-    return [*own, *({"name": entry.name, "value": entry.value} for entry in parts.env if entry.name not in OWN_ENV)]
+    asked = {entry.name: entry.value for entry in parts.env if entry.name not in OWN_ENV}
+    return [*own, *({"name": name, "value": value} for name, value in {**MALLOC, **asked}.items())]
