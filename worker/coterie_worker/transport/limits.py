@@ -21,7 +21,7 @@ class Limits:
     queued_messages: int = 256  # sent and not yet acknowledged
     uploads: int = 2  # in memory at a time
     chunks_on_the_way: int = 4  # to clients, of all vectors together
-    turn_seconds: float = 0.25  # that a chunk may take before the next one goes, too
+    turn_seconds: float = 0.1  # that a chunk may take before the next one goes, too: 40 MB/s to clients that are all slow
     connect_seconds: float = 5.0
     handshake_seconds: float = 10.0
     chunk_seconds: float = 30.0  # between two chunks of one vector
