@@ -1,4 +1,8 @@
-"""How many threads a container may compute with: one for each whole core of its CPU limit."""
+"""How many threads a container computes with: one for each whole core that its node sets aside for it.
+
+Not of its limit: threads that wait for each other do so busily, and on a node whose cores are promised twice that slows all of them
+down (tenfold, on one of two cores with five clients).
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,13 @@ _MULTIPLIERS = {**_DECIMAL, **_BINARY}
 
 
 def threads(resources: Mapping[str, Any]) -> int | None:
-    """Return the whole cores of a container's CPU limit, at least one; None where nothing limits it.
+    """Return the whole cores of a container's CPU request, at least one; None where it has none.
 
-    A limit that is no quantity gives None too: the API server refuses the pod, with its own words.
+    A request that is no quantity gives None too: the API server refuses the pod, with its own words.
     """
-    limit = resources.get("limits", {}).get("cpu")
-    found = _QUANTITY.fullmatch(str(limit))
-    if limit is None or found is None:
+    request = resources.get("requests", {}).get("cpu")
+    found = _QUANTITY.fullmatch(str(request))
+    if request is None or found is None:
         return None
     number, suffix = found.groups()
     scale = _MULTIPLIERS.get(suffix)
