@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.coterie-installed
 
-.PHONY: chart-docs cluster cluster-down dashboards demo images test test-unit test-local test-controlplane test-e2e test-slow fuzz check format crds proto bench bench-secagg clean
+.PHONY: chart-docs cluster cluster-down dashboards demo images test test-unit test-local test-controlplane test-e2e test-slow fuzz check format crds proto bench bench-cluster bench-secagg clean
 
 demo: $(STAMP) ## train the digits example in five processes under secure aggregation
 	$(BIN)/coterie run examples/digits --output out/digits --overwrite
@@ -74,6 +74,9 @@ bench: $(STAMP) ## print what was measured against each target; exit 1 on a MISS
 
 bench-secagg: $(STAMP) ## secure aggregation in one process, against its bounds and against Flower's primitives
 	$(BIN)/python -m bench.secagg
+
+bench-cluster: $(STAMP) ## as root: what a federation costs on a real node
+	$(BIN)/python -m bench.cluster
 
 # The first of docker, podman and buildah that works here, unless BUILDER names one.
 BUILDER ?=

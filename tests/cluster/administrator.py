@@ -7,9 +7,14 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.cluster import binaries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.cluster.processes import Process
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,10 @@ class Administrator:
     def get(self, *arguments: str) -> Any:
         """Return what `kubectl get … -o json` shows."""
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+    def programs(self) -> Sequence[Process]:
+        """Return the cluster's programs that whoever waits for something should watch: none where they look after themselves."""
+        return ()
 
     def kubeconfig_of(self, namespace: str, service_account: str) -> Path:
         """Write a kubeconfig that holds a service account's own token and nothing else."""

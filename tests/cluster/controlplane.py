@@ -30,7 +30,7 @@ from tests.cluster.configuration import audit_policy
 from tests.cluster.processes import DiedError, Process, Processes, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 HOST: Final = "127.0.0.1"
 SERVICE_RANGE: Final = "10.250.0.0/24"
@@ -49,6 +49,9 @@ class ControlPlane(Administrator):
     def audit_log(self) -> Path:
         """Who asked the API server for what; where an existing cluster is used there is none."""
         return self.folder / AUDIT_LOG
+
+    def programs(self) -> Sequence[Process]:
+        return self.processes.running
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from tests.cluster import chart
-from tests.cluster.controlplane import ControlPlane
+from tests.cluster.administrator import Administrator
 from tests.cluster.processes import wait_until
 
 from coterie_operator.local.identity import KeyPair
@@ -33,7 +33,7 @@ OURS: Final = "app.kubernetes.io/managed-by=coterie"
 NOISE: Final = frozenset({"events", "events.events.k8s.io", "leases.coordination.k8s.io", "endpoints", "endpointslices.discovery.k8s.io"})
 
 
-def install(plane: ControlPlane) -> None:
+def install(plane: Administrator) -> None:
     """Install the chart but for the operator's own pods, as often as one likes."""
     for name in (chart.NAMESPACE, JOBS, *TENANTS):
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
@@ -46,7 +46,7 @@ def install(plane: ControlPlane) -> None:
     plane.kubectl("apply", "--server-side", "-f", "-", stdin=chart.to_yaml(others))
 
 
-def enroll(plane: ControlPlane, tenant: str, dataset: str = "digits") -> None:
+def enroll(plane: Administrator, tenant: str, dataset: str = "digits") -> None:
     """Do what a tenant does once: make a key pair, keep one half in a Secret, write the other into the data set."""
     pair = KeyPair.generate()
     plane.kubectl("apply", "-f", "-", stdin=json.dumps(pair.secret(tenant, SECRET)))
@@ -54,7 +54,7 @@ def enroll(plane: ControlPlane, tenant: str, dataset: str = "digits") -> None:
     plane.kubectl("patch", "fds", dataset, "-n", tenant, "--type=merge", "-p", json.dumps(identity))
 
 
-def readers_volumes(plane: ControlPlane) -> Path:
+def readers_volumes(plane: Administrator) -> Path:
     """Return where claims lie that a reader of the documentation has filled; the task's code lies beside it."""
     return plane.folder / "reader" / "volumes"
 
@@ -76,7 +76,7 @@ def of_people() -> set[str]:
     return {f"{kind}/{namespace}/{name}" for kind, namespace, name in names if namespace}
 
 
-def inventory(plane: ControlPlane) -> set[str]:
+def inventory(plane: Administrator) -> set[str]:
     """Return every object of every namespace, as kind/namespace/name."""
     kinds = set(plane.kubectl("api-resources", "--verbs=list", "--namespaced", "-o", "name").split()) - NOISE
     template = '{range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}{"\\n"}{end}'
@@ -96,11 +96,11 @@ def digits_job(name: str, **spec: Any) -> Manifest:
 class Run:
     """One job, as its author sees it."""
 
-    plane: ControlPlane
+    plane: Administrator
     name: str
 
     @classmethod
-    def begin(cls, plane: ControlPlane, job: Manifest) -> Run:
+    def begin(cls, plane: Administrator, job: Manifest) -> Run:
         plane.kubectl("apply", "-f", "-", stdin=json.dumps(job))
         return cls(plane, job["metadata"]["name"])
 
@@ -118,6 +118,10 @@ class Run:
         """Return status and reason of a condition."""
         found: Manifest = next((each for each in self.status.get("conditions", []) if each["type"] == kind), {})
         return found.get("status", ""), found.get("reason", "")
+
+    def message(self, kind: str) -> str:
+        """Return a condition's message."""
+        return next((str(each.get("message", "")) for each in self.status.get("conditions", []) if each["type"] == kind), "")
 
     def tenant(self, namespace: str) -> Manifest:
         """Return what the status tells of one tenant; empty if nothing."""
@@ -141,7 +145,7 @@ class Run:
     def waits(self, holds: Callable[[], object], what: str, timeout_seconds: float = 120) -> None:
         """Wait for something while the cluster's programs run."""
         try:
-            wait_until(holds, what, timeout_seconds, self.plane.processes.running, every_seconds=POLL_SECONDS)
+            wait_until(holds, what, timeout_seconds, self.plane.programs(), every_seconds=POLL_SECONDS)
         except TimeoutError as error:
             seen = self.plane.try_kubectl("get", "fjob", self.name, "-n", JOBS, "-o", "yaml")
             raise TimeoutError(f"{what}: {seen.stdout or seen.stderr}") from error

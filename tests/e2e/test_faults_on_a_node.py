@@ -1,0 +1,125 @@
+"""Faults that only a real node has: each ends in recovery, or in a condition that says whom it concerns and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from tests.cluster import chart
+from tests.controlplane.scenario import JOBS, TENANTS, Run
+from tests.controlplane.writes import Writes, table
+from tests.e2e import place, release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.site import Site
+
+LAST: Final = TENANTS[-1]  # whom things befall
+LONG: Final = 150  # rounds: what happens meanwhile takes seconds
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed(site: Site) -> Iterator[None]:
+    place.make_namespaces(site)
+    release.install(site)
+    place.enroll(site)
+    release.leads(site)
+    yield
+    site.cluster.kubectl("delete", "fjob", "--all", "-n", JOBS, "--timeout=120s")
+    site.cluster.helm("uninstall", chart.RELEASE, "--namespace", chart.NAMESPACE, "--wait")
+
+
+def begin(site: Site, name: str, **spec: Any) -> Run:
+    return Run.begin(site.cluster, place.digits(name, site.image, **spec))
+
+
+def ends_well(run: Run, rounds: int) -> dict[str, Any]:
+    """Wait for the end, see that every round is done, and remove the job."""
+    status = run.succeeds()
+    assert status["round"] == rounds
+    run.delete()
+    return status
+
+
+def test_a_deleted_client_pod_is_replaced(site: Site) -> None:
+    run = begin(site, "client-deleted", rounds=LONG)
+    run.reaches(2)
+    victim = site.pod(run.name, "client", LAST)
+    assert victim
+    site.cluster.kubectl("delete", "pod", victim["metadata"]["name"], "-n", LAST, "--wait=false")
+    run.waits(lambda: run.status.get("survivors") == len(TENANTS) - 1, "a round goes on without it")
+    run.waits(lambda: run.status.get("survivors") == len(TENANTS), "its replacement takes part")
+    ends_well(run, LONG)
+
+
+def test_a_deleted_aggregator_pod_goes_on_from_its_checkpoint(site: Site) -> None:
+    run = begin(site, "aggregator-deleted", rounds=LONG)
+    run.reaches(5)
+    victim = site.pod(run.name, "aggregator")
+    assert victim
+    site.cluster.kubectl("delete", "pod", victim["metadata"]["name"], "-n", JOBS, "--wait=false")
+    ends_well(run, LONG)
+
+
+def test_deleted_operators_change_nothing_of_a_running_job(site: Site) -> None:
+    run = begin(site, "operators-deleted", rounds=LONG)
+    run.reaches(2)
+    before = {each["metadata"]["uid"] for each in run.children("jobs.batch,pods")}
+    for pod in release.operators(site):
+        site.cluster.kubectl("delete", "pod", pod, "-n", chart.NAMESPACE, "--wait=false")
+    release.leads(site)
+    ends_well(run, LONG)
+
+    assert before, "and none of them is made anew"
+
+
+def test_a_killed_container_runtime_ends_no_job(site: Site) -> None:
+    run = begin(site, "runtime-killed", rounds=LONG)
+    run.reaches(2)
+    site.cluster.kill_containerd()
+    site.cluster.start_containerd()
+    ends_well(run, LONG)
+
+
+def test_an_image_that_can_not_be_pulled_is_named_with_its_tenants(site: Site) -> None:
+    missing = "registry.invalid/none:1"
+    run = begin(site, "no-image", clients={"image": missing, **place.SMALL})
+    run.waits(lambda: run.tenant(LAST).get("reason") == "ImagePullBackOff", "the tenant's state says so")
+
+    assert missing in run.tenant(LAST)["message"]
+    run.waits(lambda: LAST in run.message("Running") and missing in run.message("Running"), "so does the job's condition")
+    run.delete()
+
+
+def test_a_client_killed_for_its_memory_says_which_limit_to_raise(site: Site) -> None:
+    site.owner_says(LAST, pod={"resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "64Mi"}}})
+    run = begin(site, "out-of-memory", rounds=LONG)
+    run.waits(lambda: run.tenant(LAST).get("reason") == "OutOfMemory", "the tenant's state says so")
+
+    assert "64Mi" in run.tenant(LAST)["message"]
+    site.owner_says(LAST, pod=None)
+    ends_well(run, LONG)
+
+
+def test_a_quota_that_forbids_a_pod_is_named_and_raising_it_helps(site: Site) -> None:
+    site.quota(LAST, pods="0")
+    run = begin(site, "over-quota", rounds=LONG)
+    run.waits(lambda: run.tenant(LAST).get("reason") == "QuotaExceeded", "the tenant's state says so")
+    writes = Writes.from_now(site.cluster.audit_log)
+    run.reaches(run.status["round"] + 20)
+
+    assert sum(LAST in each.namespace for each in writes.all()) <= 3, table(writes.all())
+    site.quota(LAST, pods=place.QUOTA["pods"])
+    run.waits(lambda: run.tenant(LAST).get("state") in {"Ready", "Done"}, "with room it starts")
+    ends_well(run, LONG)
+
+
+def test_a_claim_that_does_not_exist_is_named(site: Site) -> None:
+    site.owner_says(LAST, source={"persistentVolumeClaim": {"claimName": "absent"}})
+    run = begin(site, "no-claim")
+    run.waits(lambda: run.tenant(LAST).get("reason") == "ClaimNotFound", "the tenant's state says so")
+
+    assert "absent" in run.tenant(LAST)["message"]
+    site.owner_says(LAST, source={"persistentVolumeClaim": {"claimName": "digits"}})
+    run.delete()
