@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.cluster import binaries
+from tests.cluster import binaries, chart
 from tests.cluster.controlplane import control_plane
 from tests.cluster.processes import wait_until
 from tests.controlplane import scenario
@@ -73,6 +74,14 @@ def test_an_administrator_and_an_owner_make_a_namespace_ready(plane: ControlPlan
     assert plane.try_kubectl("auth", "can-i", "get", "secrets", "-n", "hospital-g", account).stdout.strip() == "no"
 
 
+def make_the_authority(plane: ControlPlane) -> None:
+    """Make the Secret that the operator makes at its first start, owned by its account."""
+    account = plane.get("serviceaccount", chart.SERVICE_ACCOUNT, "-n", chart.NAMESPACE)["metadata"]
+    owner = {"apiVersion": "v1", "kind": "ServiceAccount", "name": account["name"], "uid": account["uid"]}
+    metadata = {"name": "coterie-ca", "namespace": chart.NAMESPACE, "ownerReferences": [owner]}
+    plane.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata}))
+
+
 @pytest.fixture
 def new_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A cluster in which nobody has installed anything."""
@@ -88,16 +97,14 @@ def test_an_administrator_installs_upgrades_and_removes(new_plane: ControlPlane,
     desk = Desk.prepare(tmp_path / "desk")
     (desk.folder / "charts").symlink_to(REPOSITORY / "charts")
     reader = Reader(new_plane, desk)
-    secret = ("create", "secret", "generic", "coterie-ca", "-n", "coterie-system")
     for block in blocks(REPOSITORY / "docs/install.md"):
         reader.step(block)
         if "helm upgrade --install" in block.text:
-            new_plane.kubectl(*secret)  # as the operator does at its first start
+            make_the_authority(new_plane)
         if "helm uninstall" in block.text:
-            left = new_plane.kubectl("get", "crd,secret", "-n", "coterie-system", "-o", "name")
-            assert "federatedjobs.coterie.dev" in left
-            assert "secret/coterie-ca" in left
+            assert "federatedjobs.coterie.dev" in new_plane.kubectl("get", "crd", "-o", "name")
             wait_until(lambda: "coterie" not in new_plane.kubectl("get", OF_THE_RELEASE, "-A", "-o", "name"), "the release is gone")
+            wait_until(lambda: "coterie-ca" not in new_plane.kubectl("get", "secrets", "-A", "-o", "name"), "so is the authority")
 
     assert "coterie.dev" not in new_plane.kubectl("get", "crd", "-o", "name")
     assert [block.words for block in reader.skipped] == [("sh",), ("sh", "node"), ("sh", "node")], "images, and pods that run"

@@ -120,7 +120,7 @@ class Desk:
         assert block.file is not None
         folder = (self.folder / block.file).parent
         for line in (line.split() for line in block.text.splitlines()[1:] if line.strip()):
-            if line[0] not in {"FROM", "COPY", "ENV", "RUN", "USER"}:
+            if line[0] not in {"ARG", "FROM", "COPY", "ENV", "RUN", "USER"}:
                 raise BrokenBlockError(f"{block.place}: {line[0]} is no instruction that these pages use")
             if line[0] == "COPY" and (missing := [name for name in line[1:-1] if not (folder / name).exists()]):
                 raise BrokenBlockError(f"{block.place}: COPY of {', '.join(missing)}, which is not in {block.file.parent}")

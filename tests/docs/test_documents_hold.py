@@ -35,6 +35,17 @@ def test_every_fence_is_a_block(name: str) -> None:
     assert text.count("```") == 2 * len(blocks(REPOSITORY / name))
 
 
+def test_the_page_on_images_shows_the_examples_own_dockerfile() -> None:
+    (shown,) = (block for block in blocks(REPOSITORY / "docs" / "images.md") if str(block.file) == "examples/digits/Dockerfile")
+    kept = (REPOSITORY / "examples" / "digits" / "Dockerfile").read_text()
+
+    assert _instructions(shown.text) == _instructions(kept)
+
+
+def _instructions(dockerfile: str) -> list[str]:
+    return [line for line in dockerfile.splitlines() if line and not line.startswith("#")]
+
+
 @pytest.mark.parametrize("wanted", ["README.md", "docs/README.md", "docs/data-scientist.md", "docs/data-owner.md", "docs/administrator.md"])
 def test_each_reader_has_a_page(wanted: str) -> None:
     assert wanted in NAMES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,41 @@ def test_readers_pages_use_one_word_for_one_thing(name: str) -> None:
     text = prose(REPOSITORY / name).lower()
 
     assert [(pattern, word) for pattern, word in WRONG.items() if re.search(pattern, text)] == []
+
+
+# Where the maps of the code look for a file that they name by its last parts.
+ROOTS = [REPOSITORY / name for name in ("", "api/coterie_api", "operator/coterie_operator", "worker/coterie_worker")]
+MAPS = ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/development.md"]
+
+
+def named_files(text: str) -> list[str]:
+    """Return what a page names in code ticks as a file or folder of this repository."""
+    return re.findall(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.(?:py|md|toml|yaml)))`", text)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_maps_of_the_code_name_files_that_are_there(name: str) -> None:
+    named = named_files(prose(REPOSITORY / name))
+
+    assert named
+    assert [each for each in named if not any((root / each).exists() for root in ROOTS)] == []
+
+
+@pytest.mark.parametrize("plane", ["Inside the control plane", "Inside the data plane"])
+def test_every_room_of_the_import_contracts_is_on_the_map(plane: str) -> None:
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each["name"] == plane)
+    rooms = {room.strip() for layer in layers for room in layer.split("|")} - {"__main__"}
+    picture = (REPOSITORY / "ARCHITECTURE.md").read_text().partition("```mermaid")[2].partition("```")[0]
+
+    assert sorted(rooms - set(re.findall(r"\w+", picture))) == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = set(links(REPOSITORY / "docs" / "README.md"))
+    pages = {path.name for path in (REPOSITORY / "docs").glob("*.md")} - {"README.md"}
+
+    assert sorted(pages - index) == []
 
 
 def test_the_checks_see_what_is_wrong(tmp_path: Path) -> None:
