@@ -20,15 +20,8 @@ if TYPE_CHECKING:
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-# Runs in a process of its own: the operator's package knows nothing of the worker's, nor of torch.
-CHECK: Final = """
-import json, pathlib, sys
-from coterie_worker.training import check_data
-entrypoint, folder, parameters, split = sys.argv[1:]
-faults = check_data(entrypoint, json.loads(parameters), pathlib.Path(folder), split)
-print("\\n".join(faults) or f"{folder}: {split} loads, and a batch went through loss and metrics")
-sys.exit(1 if faults else 0)
-"""
+# A process of its own: the operator's package knows nothing of the worker's, nor of torch.
+CHECK: Final = (sys.executable, "-m", "coterie_worker", "check-data")
 
 FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 ANY_PATH: Final = click.Path(path_type=Path)
@@ -181,7 +174,8 @@ def check_data(entrypoint: str, folder: Path, parameters: str, split: str, code:
     _refuse_unless_object("--parameters", parameters)
     paths = [str(code.resolve()), os.environ.get("PYTHONPATH", "")]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
-    done = subprocess.run([sys.executable, "-c", CHECK, entrypoint, str(folder), parameters, split], env=env, check=False)  # noqa: S603
+    words = [*CHECK, "--parameters", parameters, "--split", split, "--", entrypoint, str(folder)]
+    done = subprocess.run(words, env=env, check=False)  # noqa: S603
     sys.exit(FAILED if done.returncode else OK)
 
 

@@ -1,16 +1,20 @@
-"""`python -m coterie_worker`: what pods run. Each role imports what it needs and no more: the aggregator has no torch."""
+"""`python -m coterie_worker`: what pods run. Each role imports what it needs and no more: the aggregator has no torch.
+
+`check-data` is for the data's owner: an image with a task holds this command and no other.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from coterie_api.names import ENV_ROOT, EXIT_OK, EXIT_RETRY
 from coterie_api.podconfig import Role
@@ -23,16 +27,20 @@ if TYPE_CHECKING:
     from coterie_worker.training import TaskFailure
 
 log = logging.getLogger("coterie_worker")
+CHECK_DATA: Final = "check-data"
 ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - a pod has its own network; the process runner passes an address
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one role to its end, and leave with its exit code.
+    """Run one role, or the owner's check, to its end, and leave with its exit code.
 
     Whatever goes wrong, the traceback goes to this pod's log and the termination message says no more than the class: an
     exception's text may hold data.
     """
-    options = parse(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == [CHECK_DATA]:
+        leave(check(words[1:]))
+    options = parse(words)
     logging.basicConfig(level=options.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     pod = Pod(Path(options.root), options.host)
     try:
@@ -44,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     leave(code)
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Role, root folder, address."""
     parser = argparse.ArgumentParser(prog="python -m coterie_worker", description="One process of a federated job.")
     parser.add_argument("role", choices=[role.value for role in Role])
@@ -52,6 +60,30 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default=ANY_ADDRESS, help="address to listen on")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser.parse_args(arguments)
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Load the data in a folder with a task, put one batch through it, and print what is wrong, in full; return 1 if something is."""
+    text = "Say what is wrong with the data in FOLDER. For the data's owner: what it prints may hold data."
+    parser = argparse.ArgumentParser(prog=f"python -m coterie_worker {CHECK_DATA}", description=text)
+    parser.add_argument("entrypoint", help="module:Class of the task")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--parameters", type=json_object, default={}, help="the job's task.parameters, a JSON object")
+    parser.add_argument("--split", default="train")
+    options = parser.parse_args(arguments)
+    from coterie_worker.training import check_data
+
+    faults = check_data(options.entrypoint, options.parameters, options.folder, options.split)
+    print("\n".join(faults) or f"{options.folder}: {options.split} loads, and a batch went through loss and metrics")
+    return 1 if faults else 0
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return a JSON object. Raises ValueError or ArgumentTypeError for anything else."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError("must be a JSON object")
+    return found
 
 
 def run(role: Role, pod: Pod) -> int:
