@@ -84,7 +84,7 @@ def is_operator(image: Image) -> bool:
 
 
 def test_every_entry_point_answers(image: Image) -> None:
-    commands = [["python", "-m", "coterie_worker", "--help"]]
+    commands = [["python", "-m", "coterie_worker", "--help"], ["python", "-m", "coterie_worker", "check-data", "--help"]]
     if is_operator(image):
         commands += [["coterie", "--version"], ["coterie", "operator", "--help"], ["coterie", "validate", "--help"]]
     for command in commands:
