@@ -214,7 +214,7 @@ class Connection:
     async def _write(self, call: Any) -> None:
         async with aclosing(self._sender.frames()) as frames:  # type: ignore[type-var]
             async for frame in frames:
-                await call.write(frame)
+                await self._sender.put(frame, call.write)
 
 
 def drained(queue: asyncio.Queue[Incoming]) -> asyncio.Queue[Incoming]:

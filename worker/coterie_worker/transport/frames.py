@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
+    from coterie_worker.transport.chunk_size import ChunkSize
+
 TEXT_CHARACTERS: Final = 256
 WORD_TYPES: Final[dict[VectorKind, DTypeLike]] = {
     VectorKind.LAYOUT: np.uint8,
@@ -85,11 +87,13 @@ def begin(vector: Vector) -> pb.Frame:
     return pb.Frame(vector_begin=pb.VectorBegin(kind=vector.kind.value, tag=vector.tag, length_bytes=vector.words.nbytes))  # type: ignore[arg-type]
 
 
-def chunks(words: Words, chunk_bytes: int) -> Iterator[ChunkFrame]:
+def chunks(words: Words, size: ChunkSize) -> Iterator[ChunkFrame]:
     """The vector's bytes in order, not copied."""
     view = as_bytes(words)
-    for start in range(0, len(view), chunk_bytes):
-        yield ChunkFrame(view[start : start + chunk_bytes])
+    while view:
+        length = size.bytes
+        yield ChunkFrame(view[:length])
+        view = view[length:]
 
 
 def end(vector: Vector) -> pb.Frame:

@@ -8,6 +8,7 @@ delivered whole or not at all: a vector that was cut starts again.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,11 +18,12 @@ import numpy as np
 
 from coterie_api.wire.v1 import rounds_pb2 as pb
 from coterie_worker.transport import frames
+from coterie_worker.transport.chunk_size import ChunkSize
 from coterie_worker.transport.codec import ChunkFrame, body_of
 from coterie_worker.transport.messages import FrameRefused, Message, TransportError, Vector, VectorKind, Words
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from coterie_worker.transport.codec import AnyFrame
     from coterie_worker.transport.gate import UploadGate
@@ -42,6 +44,7 @@ class Sender:
     def __init__(self, limits: Limits, received: Callable[[], int]) -> None:
         self._limits = limits
         self._received = received
+        self.chunk_size = ChunkSize(limits.chunk_bytes, limits.turn_seconds)
         self._kept: deque[Message] = deque()
         self._acknowledged = 0
         self._sent = 0
@@ -123,10 +126,17 @@ class Sender:
         if message.kind is VectorKind.MASKED and not await self._grants.get():
             self._sent = sequence
             return
-        for chunk in frames.chunks(message.words, self._limits.chunk_bytes):
+        for chunk in frames.chunks(message.words, self.chunk_size):
             yield self._stamp(chunk, sequence)
         self._sent = sequence
         yield self._stamp(frames.end(message), sequence)
+
+    async def put(self, frame: AnyFrame, write: Callable[[AnyFrame], Awaitable[None]]) -> None:
+        """Write a frame to the stream; how long a chunk takes decides on the size of the next."""
+        begin = time.monotonic()
+        await write(frame)
+        if isinstance(frame, ChunkFrame):
+            self.chunk_size.took(time.monotonic() - begin)
 
     def _stamp(self, frame: AnyFrame, sequence: int = 0) -> AnyFrame:
         frame.ack = self._received()

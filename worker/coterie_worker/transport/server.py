@@ -267,7 +267,7 @@ class RoundsServer:
             async for frame in frames:
                 if isinstance(frame, ChunkFrame):
                     async with self._turns.one():
-                        await context.write(frame)
+                        await session.sender.put(frame, context.write)
                 else:
                     await context.write(frame)
 
