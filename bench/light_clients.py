@@ -23,6 +23,7 @@ from coterie_worker.client.shell import Client, Parameters
 from coterie_worker.client.state import SlotRecord
 from coterie_worker.client.work import encode
 from coterie_worker.config import Pod
+from coterie_worker.offload import offload
 from coterie_worker.secagg import adverts, client, consistency, keys
 from coterie_worker.transport import model_hash
 
@@ -84,7 +85,7 @@ class LightClient(Client):
 
     async def _take_model(self, vector: Vector) -> None:
         values = vector.words.view("<f4")
-        digest = await asyncio.to_thread(model_hash, self._initial_hash, vector.tag, values)
+        digest = await offload(values.size, model_hash, self._initial_hash, vector.tag, values)
         self._model = Parameters(vector.tag, NOTHING, digest)
         self._begin_work()
 

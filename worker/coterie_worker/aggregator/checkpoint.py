@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from coterie_worker.durable import DISK, Disk, DurableError, FolderLock, replace
+from coterie_worker.durable import DISK, Disk, DurableError, FolderLock
 from coterie_worker.rounds.optimizers import Moments, Vector
 from coterie_worker.rounds.selection import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from typing_extensions import Buffer
@@ -78,6 +79,9 @@ class Snapshot:
 class Checkpoint:
     """The checkpoint in a folder that this process alone may use.
 
+    Formal guarantees: after any crash there is one whole checkpoint, the last one saved or, until `settle` has returned, the
+    one before. Whoever tells anybody of a saved model settles first.
+
     Raises:
         FolderInUse: another aggregator holds this volume.
     """
@@ -85,11 +89,29 @@ class Checkpoint:
     def __init__(self, folder: Path, disk: Disk = DISK) -> None:
         self._path = folder / FILE
         self._disk = disk
+        self.is_settled = True  # the name is on disk, too
         self._lock = FolderLock(folder)
 
-    def save(self, snapshot: Snapshot) -> None:
-        """Replace the checkpoint; it is on disk on return, and after any failure the one before is still whole."""
-        replace(self._disk, self._path, _parts(snapshot))
+    def save(self, snapshot: Snapshot, first: Callable[[], None] = lambda: None) -> None:
+        """Replace the checkpoint: its content is on disk on return, its name is after `settle`. A failure leaves the one before.
+
+        Args:
+            first: called in another thread while the content is written, and done before the new checkpoint counts: two syncs
+                at a time cost hardly more than one.
+        """
+        temporary = self._path.with_name(FILE + ".tmp")
+        with ThreadPoolExecutor(1, "sync") as beside:
+            before = beside.submit(first)
+            self._disk.write(temporary, _parts(snapshot))
+        before.result()
+        self.is_settled = False
+        self._disk.rename(temporary, self._path)
+
+    def settle(self) -> None:
+        """Bring the name of the last checkpoint to disk, so that no power cut brings the one before back."""
+        if not self.is_settled:
+            self._disk.sync(self._path.parent)
+            self.is_settled = True
 
     def load(self, job_uid: str, layout_hash: str) -> Snapshot | None:
         """Return the last checkpoint; None if there has never been one.

@@ -22,7 +22,7 @@ class History:
     """`history.jsonl` of the checkpoint folder, cut to the rounds that the checkpoint has.
 
     Formal guarantees: after any crash and resume there is a line for each round of the checkpoint, and none for a later
-    one, provided each round was appended before its checkpoint was saved.
+    one, provided `sync` returned between the append and the checkpoint that counts the round.
 
     Args:
         folder: the checkpoint's.
@@ -36,6 +36,7 @@ class History:
         self._path = folder / FILE
         self._disk = disk
         content = self._path.read_bytes() if self._path.exists() else b""
+        self._has_name = False  # for certain, on disk
         final = fold(line for line in self._parse(content) if line.round <= rounds_done)
         compact = b"".join(line.encode() for line in final)
         if compact != content:
@@ -43,9 +44,18 @@ class History:
         self._recent = {line.round: line for line in final[-_RECENT:]}
 
     def append(self, line: RoundLine) -> None:
-        """Write a round's line; it is on disk on return."""
+        """Write a round's line; it is on disk after `sync`."""
         self._remember(line)
-        self._disk.append(self._path, line.encode())
+        self._disk.append(self._path, line.encode(), sync=False)
+
+    def sync(self) -> None:
+        """Bring the lines to disk."""
+        if not self._path.exists():
+            return
+        self._disk.sync(self._path)
+        if not self._has_name:
+            self._disk.sync(self._path.parent)  # else a power cut may take it, and with it every line
+            self._has_name = True
 
     def evaluated(self, version: int, accuracy: float | None, loss: float | None) -> None:
         """Write a round's line again with its model's numbers.
@@ -57,8 +67,7 @@ class History:
             return
         line = changed(line, accuracy=accuracy, loss=loss)
         self._remember(line)
-        # Not synced: it comes to disk with the next round's line, so before the checkpoint that may count on it.
-        self._disk.append(self._path, line.encode(), sync=False)
+        self._disk.append(self._path, line.encode(), sync=False)  # synced with the next round's line, so before that checkpoint
 
     def evaluated_since(self, version: int) -> tuple[RoundLine, ...]:
         """Return the evaluated rounds after `version`: what a resumed aggregator tells its round machine once more."""

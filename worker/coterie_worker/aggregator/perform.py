@@ -14,6 +14,7 @@ from coterie_worker.aggregator.history import History
 from coterie_worker.aggregator.publish import Models, capacity
 from coterie_worker.aggregator.slots import SlotLog
 from coterie_worker.aggregator.tally import Tally
+from coterie_worker.offload import offload
 from coterie_worker.rounds import commands as do
 from coterie_worker.rounds import events as on
 from coterie_worker.rounds import retained
@@ -67,13 +68,15 @@ class Performer:
         return await self._actions[type(command)](self, command)
 
     async def _await(self, command: do.Await) -> None:
+        if not self._files.checkpoint.is_settled:
+            await asyncio.to_thread(self._files.checkpoint.settle)
         if self._timer is not None:
             self._timer.cancel()
         event = on.DeadlinePassed(command.step)
         self._timer = asyncio.get_running_loop().call_later(command.seconds, self._server.note, event)
 
     async def _start_epoch(self, command: do.StartEpoch) -> on.Answer:
-        await asyncio.to_thread(self._files.slots.open_epoch, command.epoch)
+        await asyncio.to_thread(self._log_epoch, command.epoch)
         kind = PlainServer if self._job.aggregation.protocol == PLAIN else ServerEpoch
         self.epoch = kind(self._parameters, command.epoch, command.first_slot, command.members)
         self._send(self.epoch.start())
@@ -82,7 +85,7 @@ class Performer:
 
     async def _open_slot(self, command: do.OpenSlot) -> on.Answer:
         epoch, model = self._require_epoch(), self.model
-        await asyncio.to_thread(self._files.slots.open_slot, command.slot, command.round_index)
+        await asyncio.to_thread(self._log_slot, command)
         deadline = int(1000 * (time.time() + self._job.round_deadline_seconds))
         try:
             outbox = epoch.start_slot(command.slot, model.hash, command.cohort, deadline, model.encoding.size)
@@ -109,11 +112,10 @@ class Performer:
             self._server.note(error)
             return on.TooFew(command.step, len(epoch.live - {error.dealer}), self._parameters.min_survivors, self._asked(stage))
         if stage is Stage.INPUT and epoch.frozen is not None:
-            digest = hashlib.sha256(epoch.frozen.to_bytes()).digest()
-            await asyncio.to_thread(self._files.slots.freeze, epoch.frozen.header.slot, digest)
+            self._files.slots.freeze(epoch.frozen.header.slot, hashlib.sha256(epoch.frozen.to_bytes()).digest())
         if stage is Stage.CONSISTENCY and epoch.frozen is not None:
             slot, survivors = epoch.frozen.header.slot, frozenset(epoch.frozen.survivors)
-            await asyncio.to_thread(self._files.slots.ask, slot, self.model.version, survivors)
+            self._files.slots.ask(slot, self.model.version, survivors)
         self._send(outbox)
         return self._answer(command, epoch)
 
@@ -137,12 +139,12 @@ class Performer:
         self._require_epoch().skip(command.client)
 
     async def _apply_sum(self, _: do.ApplySum) -> None:
-        moved = await asyncio.to_thread(self.model.apply, self._require_epoch())
+        moved = await offload(self.model.encoding.size, self.model.apply, self._require_epoch())
         self._norm, self.tally.clamped = moved.update_norm, moved.clamped
 
     async def _record(self, command: do.Record) -> None:
         line = self.tally.round_line(command, self._norm)
-        await asyncio.to_thread(self._files.history.append, line)
+        self._files.history.append(line)
         log.info("round %d: %d of %d clients, %.3f s", line.round, line.survivors, line.cohort, line.seconds)
 
     async def _checkpoint(self, command: do.Checkpoint) -> None:
@@ -157,13 +159,23 @@ class Performer:
             moments=model.moments,
             selection=command.selection,
         )
-        await asyncio.to_thread(self._files.checkpoint.save, snapshot)
+        await asyncio.to_thread(self._files.checkpoint.save, snapshot, self._files.history.sync)
 
     async def _publish(self, command: do.Publish) -> None:
         if self._files.is_evaluated:
             await asyncio.to_thread(self._show, command)
 
+    def _log_epoch(self, epoch: int) -> None:
+        self._files.slots.open_epoch(epoch)
+        self._files.checkpoint.settle()
+
+    def _log_slot(self, command: do.OpenSlot) -> None:
+        """The line first: on most file systems its sync brings the checkpoint's name along, and the second one has little to do."""
+        self._files.slots.open_slot(command.slot, command.round_index)
+        self._files.checkpoint.settle()
+
     def _show(self, command: do.Publish) -> None:
+        self._files.checkpoint.settle()
         models, room = self._files.models, capacity(self.model.parameters.size, has_evaluator=True)
         models.publish(command.version, self.model.parameters)
         models.prune(retained(models.present(), command.version, command.selection, room))

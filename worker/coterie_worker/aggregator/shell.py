@@ -27,6 +27,7 @@ from coterie_worker.aggregator.publish import Models, Output, OutputFailed
 from coterie_worker.aggregator.slots import SlotLog
 from coterie_worker.aggregator.status import StatusServer
 from coterie_worker.aggregator.watch import Watch
+from coterie_worker.offload import offload
 from coterie_worker.rounds import Resume, State, advance, begin, rules_of
 from coterie_worker.rounds import commands as do
 from coterie_worker.rounds import events as on
@@ -111,7 +112,7 @@ class Aggregator:
         if self._role.has_evaluator:
             self._tally.metrics.expects_evaluations()
         self._watch = Watch(self._tally.metrics)
-        self._state = State(rules_of(job, has_evaluator=self._role.has_evaluator))
+        self._state = self._shown = State(rules_of(job, has_evaluator=self._role.has_evaluator))
         self._phase = ""
         self._banned: set[int] = set()
         self._status = StatusServer(pod, self.progress, self._tally.metrics)
@@ -119,7 +120,7 @@ class Aggregator:
 
     def progress(self) -> Progress:
         """The numbers now."""
-        return self._tally.progress(self._state, self._phase)
+        return self._tally.progress(self._shown, self._phase)
 
     def stop(self) -> None:
         """Ask the loop to end."""
@@ -134,6 +135,7 @@ class Aggregator:
         try:
             return await self._drive()
         except Stop:
+            self._files.checkpoint.settle()
             return Ending(EXIT_RETRY, Termination(Reason.AGGREGATOR_RESTARTING.value, "stopped by SIGTERM", progress=self.progress()))
 
     async def close(self) -> None:
@@ -152,8 +154,10 @@ class Aggregator:
             event: on.Event | None = None
             for command in commands:
                 if isinstance(command, do.Finish):
+                    self._shown = self._state
                     return await self._finish(command)
                 event = await self._perform(command) or event
+            self._shown = self._state  # now that it is done: a round that is shown is in the checkpoint
             while event is None:
                 event = await self._translate(await self._server.event())
             before = self._state
@@ -212,7 +216,8 @@ class Aggregator:
         try:
             if epoch is None or index not in epoch.live:
                 return None
-            await asyncio.to_thread(epoch.accept, index, upload.words.view(np.uint32), upload.signature, slot=upload.tag)
+            words = upload.words.view(np.uint32)
+            await offload(words.size, epoch.accept, index, words, upload.signature, slot=upload.tag)
         except TooLate as error:
             log.info("%s", error)
             return None
@@ -267,6 +272,7 @@ class Aggregator:
         return on.Evaluated(version, float("nan") if value is None else value)
 
     async def _finish(self, finish: do.Finish) -> Ending:
+        await asyncio.to_thread(self._files.checkpoint.settle)
         if finish.outcome is do.Outcome.NO_QUORUM:
             message = f"{finish.came} clients came within {self._job.assembly_deadline_seconds} s, {finish.needed} are needed"
             return Ending(EXIT_RETRY, Termination(Reason.QUORUM_NOT_MET.value, message, progress=self.progress()))

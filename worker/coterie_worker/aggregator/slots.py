@@ -2,7 +2,7 @@
 
 One JSON object a line: `{"epoch":2}`, `{"slot":9,"round":4}`, `{"frozen":9,"survivors":"<SHA-256>"}`,
 `{"asked":9,"round":4,"clients":[0,1,2]}`. Only whole lines count. A torn last line was never acted upon, for its append
-didn't return, and it is cut off.
+didn't return or didn't sync, and it is cut off.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ class Asked:
 class SlotLog:
     """The log of one job's epochs and slots.
 
-    Formal guarantees: slots and epochs strictly increase over all restarts with the same folder; when an `open_*` or
-    `freeze` returns, its line is on disk.
+    Formal guarantees: slots and epochs strictly increase over all restarts with the same folder; when an `open_*` returns, its
+    line is on disk. Lines of what happens inside an open slot are written and not synced: they are there after a kill, and after
+    a power cut the line that opened the slot is, which is enough for it never to be taken up again.
 
     Raises:
         DamagedSlotLog: see there; never for a torn last line.
@@ -77,13 +78,14 @@ class SlotLog:
         self._append("slot", {"slot": slot, "round": round_index})
 
     def freeze(self, slot: int, survivors_hash: bytes) -> None:
-        """Log which set of survivors a slot has, before they are asked to agree: there can't be a second one."""
-        self._append("frozen", {"frozen": slot, "survivors": survivors_hash.hex()})
+        """Log which set of survivors a slot has, before they are asked to agree: there can't be a second one, not even after a
+        crash, for no process takes up a slot that an earlier one has opened."""
+        self._append("frozen", {"frozen": slot, "survivors": survivors_hash.hex()}, sync=False)
 
     def ask(self, slot: int, round_index: int, survivors: frozenset[int]) -> None:
         """Log that clients are about to be asked to open a slot's sum: from here on they open no other one close to it.
 
-        Not synced: it is there after a kill. What a power cut takes away, the clients' refusals tell.
+        What a power cut takes away of it, the clients' refusals tell.
         """
         self._append("asked", {"asked": slot, "round": round_index, "clients": sorted(survivors)}, sync=False)
         self._asked = Asked(round_index, survivors)
@@ -105,12 +107,20 @@ class SlotLog:
         size = 0
         for number, line in enumerate(lines, start=1):
             fields = _parse(line)
-            if fields is None and number == len(lines):
+            if fields is None and self._is_unsynced(lines[number:]):
                 break
             self._count(fields, number)
             size += len(line)
         if size < len(content):
             self._disk.truncate(self._path, size)
+
+    def _is_unsynced(self, rest: list[bytes]) -> bool:
+        """Whether a line that can't be read was never on disk for certain: it is the last one, or nothing comes after it but that
+        clients were asked in the slot that is open, so it told that slot's survivors."""
+        if len(rest) != 1:
+            return not rest
+        fields = _parse(rest[0])
+        return fields is not None and fields.get("asked") == self._last["slot"] > self._last["frozen"]
 
     def _count(self, fields: dict[str, Any] | None, number: int) -> None:
         kind = next((kind for kind in self._last if fields and type(fields.get(kind)) is int), None)

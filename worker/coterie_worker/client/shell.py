@@ -19,6 +19,7 @@ from coterie_worker.client.state import SlotRecord, SlotUsed
 from coterie_worker.client.work import Missed, TaskWork, Withdrawn, Work
 from coterie_worker.entropy import system_entropy
 from coterie_worker.layout import Layout
+from coterie_worker.offload import offload
 from coterie_worker.secagg import (
     ClientEpoch,
     ClientMemory,
@@ -215,7 +216,7 @@ class Client:
             log.warning("refused a model: its version is %d, the job has %d rounds", vector.tag, self._job.rounds)
             return
         values = vector.words.view("<f4")
-        digest = await asyncio.to_thread(model_hash, self._initial_hash, vector.tag, values)
+        digest = await offload(values.size, model_hash, self._initial_hash, vector.tag, values)
         self._model = Parameters(vector.tag, values, digest)
         self._begin_work()
 
@@ -285,7 +286,7 @@ class Client:
                 return
             epoch.check_model(model.hash)
             shards = self._cores if len(encoded) > SHARD_WORDS else 1
-            masked, signature = await asyncio.to_thread(epoch.mask, encoded, run=self._maskers.map, shards=shards)
+            masked, signature = await offload(len(encoded), epoch.mask, encoded, run=self._maskers.map, shards=shards)
         log.debug("slot %d: masked", slot)
         self._connection.send(Vector(VectorKind.MASKED, slot, masked, signature))
 

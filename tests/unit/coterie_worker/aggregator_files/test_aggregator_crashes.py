@@ -76,10 +76,12 @@ class Aggregator:
         match command:
             case do.StartEpoch(step, epoch):
                 self.log.open_epoch(epoch)
+                self.checkpoint.settle()
                 self.stages, self.slot = 1, None
                 return on.StageOpened(step, ALL)
             case do.OpenSlot(step, slot, round_index):
                 self.log.open_slot(slot, round_index)
+                self.checkpoint.settle()
                 self.asked.append((slot, round_index))
                 self.stages, self.slot = 1, slot
                 return on.StageOpened(step, ALL)
@@ -96,8 +98,10 @@ class Aggregator:
                 self.history.append(RoundLine(command.round_index + 1, command.slot, command.attempts, 3, 3))
             case do.Checkpoint():
                 numbers = (command.rounds_done, command.next_slot, command.next_epoch)
+                self.history.sync()
                 self.checkpoint.save(Snapshot("job", "layout", *numbers, self.parameters, self.moments, command.selection))
             case do.Publish(version, selection):
+                self.checkpoint.settle()
                 self.models.publish(version, self.parameters)
                 self.models.prune(retained(self.models.present(), version, selection, 3))
                 self.queue.append(on.Evaluated(version, 0.9 if version == 2 else 0.5))
@@ -155,6 +159,14 @@ def test_the_real_disk_does_the_same(tmp_path):
 def test_a_job_killed_anywhere_ends_as_if_it_had_not_been(tmp_path, loss):
     for folder, asked in crashes(tmp_path, play, [loss]):
         check_end(folder, asked, Aggregator(folder, CrashDisk(folder), asked).run())
+
+
+def test_no_crash_takes_a_model_back_that_clients_were_asked_to_train(tmp_path):
+    for folder, asked in crashes(tmp_path, play):
+        with closing(Checkpoint(folder)) as checkpoint:
+            snapshot = checkpoint.load("job", "layout")
+
+        assert max([index for _, index in asked], default=0) <= (snapshot.rounds_done if snapshot else 0)
 
 
 def test_a_job_killed_again_and_again_ends_all_the_same(tmp_path):

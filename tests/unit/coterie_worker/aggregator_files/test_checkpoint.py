@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from tests.unit.coterie_worker.aggregator_files.crash_disk import crashes
+from tests.unit.coterie_worker.aggregator_files.crash_disk import CrashDisk, crashes
 
 from coterie_worker.aggregator.checkpoint import FILE, Checkpoint, ForeignCheckpoint, Snapshot, UnreadableCheckpoint
 from coterie_worker.durable import FolderInUse
@@ -221,6 +221,7 @@ def test_no_crash_loses_a_saved_checkpoint(tmp_path):
         with closing(Checkpoint(folder, disk)) as checkpoint:
             for rounds_done in (1, 2, 3):
                 checkpoint.save(replace(SMALL, rounds_done=rounds_done))
+                checkpoint.settle()
                 witness.append(rounds_done)
 
     for folder, witness in crashes(tmp_path, play):
@@ -228,6 +229,53 @@ def test_no_crash_loses_a_saved_checkpoint(tmp_path):
         rounds_done = 0 if found is None else found.rounds_done
 
         assert max(witness, default=0) <= rounds_done <= len(witness) + 1
+
+
+def test_until_it_is_settled_a_crash_leaves_the_checkpoint_or_the_one_before(tmp_path):
+    def play(folder, disk, witness):
+        with closing(Checkpoint(folder, disk)) as checkpoint:
+            for rounds_done in (1, 2, 3):
+                checkpoint.save(replace(SMALL, rounds_done=rounds_done))
+                witness.append(rounds_done)
+                checkpoint.settle()
+
+    found = [(witness, loaded(folder)) for folder, witness in crashes(tmp_path, play)]
+
+    assert all(max(witness, default=0) - 1 <= (seen.rounds_done if seen else 0) <= len(witness) + 1 for witness, seen in found)
+    assert any(seen is None for witness, seen in found if witness), "settling is what makes it stay"
+
+
+def test_settling_again_has_nothing_to_do(tmp_path):
+    disk = CrashDisk(tmp_path)
+    with closing(Checkpoint(tmp_path, disk)) as checkpoint:
+        checkpoint.settle()
+        assert disk.calls == 0
+        checkpoint.save(SMALL)
+        checkpoint.settle()
+        calls = disk.calls
+        checkpoint.settle()
+
+    assert disk.calls == calls
+
+
+def test_what_must_come_first_has_come_before_the_checkpoint_counts(tmp_path):
+    seen = []
+    with closing(Checkpoint(tmp_path)) as checkpoint:
+        checkpoint.save(SMALL, lambda: seen.append((tmp_path / FILE).exists()))
+
+    assert seen == [False]
+
+
+def test_when_what_must_come_first_fails_the_checkpoint_before_stays(tmp_path):
+    def first():
+        raise OSError("no space left on device")
+
+    with closing(Checkpoint(tmp_path)) as checkpoint:
+        checkpoint.save(SMALL)
+        with pytest.raises(OSError, match="no space"):
+            checkpoint.save(replace(SMALL, rounds_done=9), first)
+
+    assert loaded(tmp_path).rounds_done == SMALL.rounds_done
 
 
 def test_a_checkpoint_that_overwrites_the_one_before_is_caught(tmp_path):

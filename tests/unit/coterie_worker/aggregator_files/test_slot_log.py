@@ -152,6 +152,39 @@ def test_no_crash_frees_an_opened_slot_or_epoch(tmp_path):
         assert log.next_epoch > max([number for kind, number in witness if kind == "epoch"], default=0)
 
 
+OPENED = b'{"slot":8,"round":3}\n{"frozen":8,"survivors":"00"}\n{"slot":9,"round":4}\n'
+ASKED = b'{"asked":9,"round":4,"clients":[0,1]}\n'
+
+
+def test_survivors_that_a_power_cut_took_are_cut_off_with_what_came_after(tmp_path):
+    (tmp_path / FILE).write_bytes(OPENED + b'\0\0\0vors":"00"}\n' + ASKED)
+
+    log = SlotLog(tmp_path)
+
+    assert log.next_slot == 10
+    assert log.asked_in(4) == frozenset()
+    assert (tmp_path / FILE).read_bytes() == OPENED
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        OPENED + b"\0\n" + ASKED + b'{"slot":10,"round":4}\n',
+        OPENED + b"\0\n" + b'{"slot":10,"round":4}\n',
+        OPENED + b"\0\n" + b'{"frozen":9,"survivors":"00"}\n',
+        OPENED + b'{"frozen":9,"survivors":"00"}\n\0\n' + ASKED,
+        OPENED + b"\0\n" + ASKED.replace(b"9", b"10"),
+        OPENED + b"\0\n" + ASKED[:-4],
+    ],
+    ids=["opened after", "opened next", "survivors after", "survivors before", "of another slot", "torn twice"],
+)
+def test_any_other_damage_before_the_last_line_is_refused(tmp_path, content):
+    (tmp_path / FILE).write_bytes(content)
+
+    with pytest.raises(DamagedSlotLog):
+        SlotLog(tmp_path)
+
+
 def test_a_log_that_forgets_to_sync_is_caught(tmp_path):
     def play(folder, disk, witness):
         original = disk.append
