@@ -22,13 +22,11 @@ SMALL: Final = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memor
 
 def values(site: Site) -> Manifest:
     """Return the values of the suite's release."""
-    never = {"pullPolicy": "Never"}  # there is no registry
     repository, _, tag = site.image.rpartition(":")
     return {
         **VALUES,
         "resources": SMALL,
         "settings": QUICK,
-        "image": never,
         "workerImage": {"repository": repository, "tag": tag},
     }
 
@@ -64,8 +62,9 @@ def operators(site: Site) -> list[str]:
 
 
 def readiness(site: Site, pod: str) -> str:
-    """Return what a replica says of itself: `leading` or `standing by`."""
-    return site.cluster.kubectl("get", "--raw", f"/api/v1/namespaces/{chart.NAMESPACE}/pods/{pod}:8080/proxy/readyz").strip()
+    """Return what a replica says of itself: `leading` or `standing by`; empty while it has no address or doesn't answer."""
+    path = f"/api/v1/namespaces/{chart.NAMESPACE}/pods/{pod}:8080/proxy/readyz"
+    return site.cluster.try_kubectl("get", "--raw", path).stdout.strip()
 
 
 def leads(site: Site) -> None:

@@ -84,11 +84,12 @@ def test_a_killed_container_runtime_ends_no_job(site: Site) -> None:
 
 def test_an_image_that_can_not_be_pulled_is_named_with_its_tenants(site: Site) -> None:
     missing = "registry.invalid/none:1"
-    run = begin(site, "no-image", clients={"image": missing, **place.SMALL})
+    run = begin(site, "no-image", clients={"image": missing, **place.SMALL}, evaluator={"image": site.image, **place.SMALL})
     run.waits(lambda: run.tenant(LAST).get("reason") == "ImagePullBackOff", "the tenant's state says so")
 
     assert missing in run.tenant(LAST)["message"]
-    run.waits(lambda: LAST in run.message("Running") and missing in run.message("Running"), "so does the job's condition")
+    run.waits(lambda: run.condition("Running") == ("False", "ImagePullBackOff"), "so does the job's condition")
+    assert f"{TENANTS[0]}/digits: image {missing}" in run.message("Running")
     run.delete()
 
 
