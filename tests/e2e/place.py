@@ -57,7 +57,7 @@ def _volume(namespace: str, claim: str, path: Path) -> Manifest:
         "metadata": {"name": f"{namespace}-{claim}"},
         "spec": {
             "capacity": {"storage": "1Gi"},
-            "accessModes": ["ReadOnlyMany"],
+            "accessModes": ["ReadWriteOnce"],
             "persistentVolumeReclaimPolicy": "Retain",
             "storageClassName": "",
             "claimRef": {"namespace": namespace, "name": claim},
