@@ -6,7 +6,7 @@ from typing import Final
 
 from coterie_worker.transport.limits import KIB
 
-LEAST: Final = 64 * KIB  # the overhead of a frame is still small beside it
+LEAST: Final = 128 * KIB  # the overhead of frames is still small beside it, and short models need but one
 QUICK: Final = 0.25  # of the time allowed; so a chunk of double the size is in time, too
 
 

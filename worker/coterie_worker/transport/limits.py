@@ -8,6 +8,7 @@ from typing import Final
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 WORD_BYTES: Final = 4
+LEAST_CHUNK: Final = 64 * KIB  # below it, frames cost more than what they carry
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Limits:
     control_bytes: int  # one control message
     clients: int = 1  # of the roster: bounds how many streams a server takes
     chunk_bytes: int = MIB
+    sending_bytes: int = 10 * MIB  # one chunk on its way to every client, however slow: each may wait in memory
     queued_messages: int = 256  # sent and not yet acknowledged
     uploads: int = 2  # in memory at a time
     chunks_on_the_way: int = 4  # to clients, of all vectors together
@@ -29,6 +31,12 @@ class Limits:
     finish_seconds: float = 5.0  # for clients to hear that the job ended
     keepalive_seconds: float = 20.0
     keepalive_answer_seconds: float = 10.0
+
+    @property
+    def sent_chunk_bytes(self) -> int:
+        """Largest chunk sent; of many clients each gets smaller ones."""
+        share = self.sending_bytes // self.clients // LEAST_CHUNK * LEAST_CHUNK
+        return min(self.chunk_bytes, max(LEAST_CHUNK, share))
 
     @property
     def message_bytes(self) -> int:

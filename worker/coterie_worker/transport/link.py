@@ -44,7 +44,7 @@ class Sender:
     def __init__(self, limits: Limits, received: Callable[[], int]) -> None:
         self._limits = limits
         self._received = received
-        self.chunk_size = ChunkSize(limits.chunk_bytes, limits.turn_seconds)
+        self.chunk_size = ChunkSize(limits.sent_chunk_bytes, limits.turn_seconds)
         self._kept: deque[Message] = deque()
         self._acknowledged = 0
         self._sent = 0

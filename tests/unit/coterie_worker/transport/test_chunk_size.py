@@ -49,13 +49,22 @@ def test_quick_chunks_let_them_grow_up_to_the_largest_and_no_further(size: Chunk
     for _ in range(6):
         size.took(0.01)
         seen.append(size.bytes)
-    assert seen == [2 * LEAST, 4 * LEAST, 8 * LEAST, MIB, MIB, MIB]
+    assert seen == [2 * LEAST, 4 * LEAST, MIB, MIB, MIB, MIB]
 
 
 def test_none_is_larger_than_what_the_peer_accepts() -> None:
     tiny = ChunkSize(64, 0.1)
     tiny.took(1)
     assert tiny.bytes == 64
+
+
+@pytest.mark.parametrize(("clients", "largest"), [(1, MIB), (10, MIB), (20, MIB // 2), (100, MIB // 16), (100_000, MIB // 16)])
+def test_the_more_clients_the_smaller_the_chunks_that_may_wait_for_them(clients: int, largest: int) -> None:
+    assert Limits({}, control_bytes=64, clients=clients).sent_chunk_bytes == largest
+
+
+def test_no_chunk_is_larger_than_the_other_side_accepts() -> None:
+    assert Limits({}, control_bytes=64, chunk_bytes=100).sent_chunk_bytes == 100
 
 
 def test_a_vector_whose_chunks_change_their_size_arrives_whole(size: ChunkSize) -> None:
