@@ -43,6 +43,8 @@ def in_round(schedule: Schedule, round_index: int, rounds: int, steps: int) -> C
 
     def at(step: int) -> float:
         position = round_index + step / steps
-        return factor(schedule, position + 1 / steps if position < schedule.warmup_rounds else position, rounds)
+        if position < schedule.warmup_rounds:
+            return min(1.0, (position + 1 / steps) / schedule.warmup_rounds)
+        return factor(schedule, position, rounds)
 
     return at

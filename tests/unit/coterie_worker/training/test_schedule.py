@@ -42,6 +42,12 @@ def test_the_factor_of_a_job_of_ten_rounds(schedule, position, expected):
     assert factor(schedule, position, 10) == pytest.approx(expected)
 
 
+def test_a_job_that_is_all_warm_up_ends_at_the_peak():
+    rate = in_round(Schedule(ScheduleName.COSINE, warmup_rounds=1, final_factor=0.0), 0, 1, 2)
+
+    assert [rate(0), rate(1)] == [0.5, 1]
+
+
 @given(schedules, st.integers(1, 10), st.integers(1, 7), st.data())
 def test_every_step_of_a_job_has_a_rate_above_zero_and_none_above_the_peak(schedule, rounds, steps, data):
     rate = in_round(schedule, data.draw(st.integers(0, rounds - 1)), rounds, steps)
