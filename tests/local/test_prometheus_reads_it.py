@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.local,
     pytest.mark.skipif(PROGRAM is None and not IS_CI, reason="prometheus is not installed (Debian: apt-get install prometheus)"),
 ]
-ROUNDS = 12
+ROUNDS = 120  # however quick they are, several scrapes see them
 CHOSEN = {"namespace": "research", "job": "digits"}
 QUERIES = [(board.uid, panel, query) for board in BOARDS for panel in board.panels for query in panel.queries]
 NAMES = [f"{uid}: {panel.title}, {query.legend}, {panel.shape.name}" for uid, panel, query in QUERIES]
@@ -94,10 +94,10 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 
         # The second half of the rounds, and some time with them in every window.
         wait_until(
-            lambda: scraped(f"coterie_rounds_done >= {ROUNDS // 2} and rate(coterie_round_duration_seconds_count[4s]) > 0"), "rounds", 90
+            lambda: scraped(f"coterie_rounds_done >= {ROUNDS // 2} and rate(coterie_round_duration_seconds_count[4s]) > 0"), "rounds", 180
         )
         middle = time.time()
-        wait_until(lambda: scraped('coterie_job_condition{condition="Succeeded",status="True"} == 1'), "the job's end", 90)
+        wait_until(lambda: scraped('coterie_job_condition{condition="Succeeded",status="True"} == 1'), "the job's end", 180)
         yield Seen(prometheus, federation, start, middle, time.time())
 
 
