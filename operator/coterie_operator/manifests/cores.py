@@ -1,7 +1,7 @@
 """How many threads a container computes with: one for each whole core that its node sets aside for it.
 
 Not of its limit: threads that wait for each other do so busily, and on a node whose cores are promised twice that slows all of them
-down (tenfold, on one of two cores with five clients).
+down: five clients on two cores took several times as long.
 """
 
 from __future__ import annotations

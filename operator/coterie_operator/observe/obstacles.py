@@ -272,10 +272,6 @@ def _first(found: Iterable[Obstacle | None]) -> Obstacle | None:
     return next((each for each in found if each is not None), None)
 
 
-def _and(names: Sequence[str]) -> str:
-    return ", ".join(names)
-
-
 def _short(text: str) -> str:
     """Return at most so many characters of a text on one line, without what changes by itself: addresses and queries of URLs, ports."""
     plain = re.sub(r"\?\S*", "", " ".join(text.split()))
