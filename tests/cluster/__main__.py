@@ -46,15 +46,7 @@ def main(words: list[str]) -> int:
         if chosen.action == "up":
             return _up(fresh=chosen.fresh, with_images=not chosen.without_images)
         return _down() if chosen.action == "down" else _status()
-    except (
-        NeedsError,
-        FolderTooLongError,
-        ClusterInUseError,
-        BinariesUnavailableError,
-        ImagesUnavailableError,
-        DaemonDiedError,
-        TimeoutError,
-    ) as error:
+    except REFUSALS as error:
         print(error, file=sys.stderr)
         return 1
 

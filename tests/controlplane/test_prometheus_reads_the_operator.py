@@ -56,17 +56,27 @@ def has_numbers(prometheus: Prometheus, expr: str) -> bool:
     return bool(found) and all(map(math.isfinite, found))
 
 
+def await_numbers(prometheus: Prometheus, expressions: list[str]) -> None:
+    """Return once each expression has had numbers: a quantile has none again as soon as nothing is reconciled."""
+    silent = set(expressions)
+
+    def ask() -> bool:
+        silent.difference_update([expr for expr in silent if has_numbers(prometheus, expr)])
+        return not silent
+
+    try:
+        wait_until(ask, "every panel has data", 60)
+    except TimeoutError as error:
+        raise AssertionError(f"no numbers in 60 s: {sorted(silent)}") from error
+
+
 def test_the_operators_dashboard_has_data_and_final_values_outlive_the_operator(
     watched: Run, operator: Replica, nobody: Path, tmp_path: Path
 ) -> None:
     assert PROGRAM is not None, "prometheus is not installed, and CI must have it (Debian: apt-get install prometheus)"
     with Prometheus(tmp_path / "first", [f"127.0.0.1:{operator.metrics_port}"], nobody) as prometheus:
-        expressions = [as_sent(query.expr, WINDOW) for panel in OPERATOR.panels if panel.quiet not in QUIET for query in panel.queries]
-
-        def empty() -> list[str]:
-            return [expr for expr in expressions if not has_numbers(prometheus, expr)]
-
-        wait_until(lambda: not empty(), "every panel has data", 30)
+        queries = [query for panel in OPERATOR.panels if panel.quiet not in QUIET for query in panel.queries]
+        await_numbers(prometheus, [as_sent(query.expr, WINDOW) for query in queries])
         requests = {(each["metric"]["verb"], each["metric"]["code"]) for each in prometheus.now("coterie_api_requests_total")}
         status = watched.succeeds()
         wait_until(lambda: told(prometheus, "condition", "watched", condition="Succeeded", status="True") == [1], "its end is told", 30)

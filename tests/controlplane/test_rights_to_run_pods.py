@@ -140,18 +140,15 @@ async def test_an_aggregator_has_no_place_in_a_tenants_namespace(operator_accoun
 
 
 @pytest.mark.parametrize(
-    ("volume", "told"),
-    [
-        (secret_volume("passwords"), "names of their keys"),
-        (secret_volume("passwords", "password"), "names of their keys"),
-        (secret_volume("website", "tls.key"), "names of their keys"),
-    ],
+    "volume",
+    [secret_volume("passwords"), secret_volume("passwords", "password"), secret_volume("website", "tls.key")],
     ids=["a whole Secret", "a password", "a key of somebody's website"],
 )
-async def test_even_where_no_data_set_is_no_other_secret_is_mounted(operator_account: KubeCluster, volume: Object, told: str) -> None:
+async def test_even_where_no_data_set_is_no_other_secret_is_mounted(operator_account: KubeCluster, volume: Object) -> None:
     wanted = variant(variant(BATCH, "metadata.namespace", "hospital-b"), f"{POD_PATH}.volumes", [volume])
 
-    with pytest.raises((Forbidden, Invalid), match=told):
+    # Two policies refuse this, and the API server tells of either.
+    with pytest.raises((Forbidden, Invalid), match=r"names of their keys|no Secret but"):
         await operator_account.create(BATCH_JOB, wanted)
 
 
