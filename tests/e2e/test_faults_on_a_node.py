@@ -92,12 +92,16 @@ def test_a_killed_container_runtime_ends_no_job(site: Site) -> None:
 
 def test_an_image_that_can_not_be_pulled_is_named_with_its_tenants(site: Site) -> None:
     missing = "registry.invalid/none:1"
-    run = begin(site, "no-image", clients={"image": missing, **place.SMALL}, evaluator={"image": site.image, **place.SMALL})
+    job = place.digits("no-image", site.image, clients={"image": missing, **place.SMALL}, evaluator={"image": site.image, **place.SMALL})
+    job["spec"]["participants"] |= {"assemblyDeadlineSeconds": 60, "assemblyBackoffLimit": 0}
+    run = Run.begin(site.cluster, job)
     run.waits(lambda: run.tenant(LAST).get("reason") == "ImagePullBackOff", "the tenant's state says so")
 
     assert missing in run.tenant(LAST)["message"]
     run.waits(lambda: run.condition("Running") == ("False", "ImagePullBackOff"), "so does the job's condition")
     assert f"{TENANTS[0]}/digits: image {missing}" in run.message("Running")
+    run.waits(lambda: run.condition("Failed") == ("True", "QuorumNotMet"), "the assembly deadline ends it")
+    assert f"{TENANTS[0]}/digits: image {missing}" in run.message("Failed")
     run.delete()
 
 

@@ -68,6 +68,9 @@ class Participants:
     assembly_deadline_seconds: Annotated[
         Seconds, About("Without a quorum after so long, all clients are let go and tried again later.", immutable=True)
     ] = 600
+    assembly_backoff_limit: Annotated[
+        int, About("Assemblies in a row without a quorum that are tried again; after one more the job fails.", minimum=0, maximum=1_000_000)
+    ] = 6
 
 
 class Protocol(StrEnum):

@@ -87,6 +87,7 @@ class Attempts:
 
     assembly: Annotated[Count, About("Times that clients were assembled.")] = 0
     aggregator: Annotated[Count, About("Failures of the aggregator that count against backoffLimit.")] = 0
+    without_quorum: Annotated[Count, About("Assemblies in a row without a quorum, which count against assemblyBackoffLimit.")] = 0
 
 
 @dataclass(frozen=True, slots=True)

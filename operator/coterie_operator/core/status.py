@@ -120,7 +120,10 @@ def _times(seen: Observed, verdict: Verdict, start: Started | None, new: Federat
         case Stage.SUSPENDING if start is not None:
             return replace(new, active_since=None, assembly_time=None, attempts=_next(new.attempts))
         case Stage.LETTING_GO:
-            return replace(new, assembly_time=stamp(verdict.until or seen.now), attempts=_next(new.attempts))
+            failed = new.attempts.without_quorum + 1
+            return replace(
+                new, assembly_time=stamp(verdict.until or seen.now), attempts=replace(_next(new.attempts), without_quorum=failed)
+            )
         case Stage.RENEWING:
             return replace(new, assembly_time=now, attempts=_next(new.attempts))
         case Stage.FAILING | Stage.SUCCEEDING:
@@ -136,11 +139,13 @@ def _running(seen: Observed, start: Started, new: FederatedJobStatus) -> Federat
     failures = sum(1 for pod in batch.pods if pod.phase == "Failed") if batch is not None else 0
     new = replace(new, attempts=replace(new.attempts, aggregator=max(new.attempts.aggregator, failures)))
     # The end of assembly is written down: from here on, clients that leave are the round machine's business.
-    return replace(new, assembly_time=None) if is_assembled(seen.progress, start.aggregation.min_survivors) else new
+    if not is_assembled(seen.progress, start.aggregation.min_survivors):
+        return new
+    return replace(new, assembly_time=None, attempts=replace(new.attempts, without_quorum=0))
 
 
 def _next(attempts: Attempts) -> Attempts:
-    return replace(attempts, assembly=attempts.assembly + 1, aggregator=0)
+    return Attempts(assembly=attempts.assembly + 1)
 
 
 def _tenants(seen: Observed, job: Job, verdict: Verdict, start: Started | None) -> tuple[TenantStatus, ...]:

@@ -58,7 +58,7 @@ def resting(seen: Observed, status: FederatedJobStatus) -> Verdict | None:
 
 
 def over_assembly_deadline(seen: Observed, spec: FederatedJobSpec, aggregator: BatchJob | None, min_survivors: int) -> Verdict | None:
-    """Return that all clients are let go, so that two half-assembled jobs don't wait for each other's pods.
+    """Return that all clients are let go, so that two half-assembled jobs don't wait for each other's pods; in the end, for good.
 
     As long as the aggregator runs but can't be read, nobody knows that the quorum is *not* there, and nothing is let go.
     """
@@ -71,6 +71,10 @@ def over_assembly_deadline(seen: Observed, spec: FederatedJobSpec, aggregator: B
     connected = seen.progress.connected if seen.progress is not None else 0
     waited = spec.participants.assembly_deadline_seconds
     message = f"{connected} clients were connected {waited} seconds after the start of assembly; {min_survivors} are needed"
+    failed, limit = job.status.attempts.without_quorum + 1, spec.participants.assembly_backoff_limit
+    if failed > limit:
+        tried = f"assembly {failed} in a row without a quorum, spec.participants.assemblyBackoffLimit is {limit}"
+        return Verdict(Stage.FAILING, Reason.QUORUM_NOT_MET, f"{message}; {tried}")
     return Verdict(Stage.LETTING_GO, Reason.QUORUM_NOT_MET, message, until=next_assembly(seen, job.key, job.status.attempts.assembly))
 
 

@@ -117,6 +117,41 @@ async def test_a_job_without_a_quorum_by_the_deadline_lets_all_go_and_tries_agai
     assert {obj["metadata"]["name"][-2:] for obj in await world.children(BATCH_JOB)} == {"-1"}
 
 
+async def assemble_in_vain(world: World, times: int) -> None:
+    """Let assemblies pass without a quorum, and the next one begin."""
+    await world.settle()
+    for done in range(times):
+        await world.pass_time(seconds=600)
+        assert (await world.job()).status.attempts.without_quorum == done + 1
+        await world.pass_time(seconds=60)
+
+
+async def test_assemblies_without_a_quorum_are_tried_again_as_often_as_the_limit_allows_then_the_job_fails() -> None:
+    job = builders.job()
+    job["spec"]["participants"]["assemblyBackoffLimit"] = 2
+    world = await World(progress=ALONE).start(job)
+
+    await assemble_in_vain(world, times=2)
+    assert len(await world.clients()) == 5, "a third assembly goes on"
+    await world.pass_time(seconds=600)
+
+    failed = await world.condition(ConditionType.FAILED)
+    assert (failed.status, failed.reason) == (ConditionStatus.TRUE, "QuorumNotMet")
+    assert "assembly 3 in a row without a quorum, spec.participants.assemblyBackoffLimit is 2" in failed.message
+    await world.pass_time(seconds=300)
+    assert await world.clients() == {}
+
+
+async def test_a_quorum_that_comes_at_last_makes_up_for_the_assemblies_before() -> None:
+    world = await World(progress=ALONE).start()
+    await assemble_in_vain(world, times=2)
+
+    await world.until_running()
+
+    assert (await world.job()).status.attempts.without_quorum == 0
+    assert (await world.job()).status.attempts.assembly == 2
+
+
 async def test_the_wait_before_the_next_assembly_is_between_one_and_two_times_the_setting_and_differs_between_jobs() -> None:
     waits = set()
     for _ in range(5):
