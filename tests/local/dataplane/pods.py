@@ -288,7 +288,8 @@ class DataPlane:
         if name == "aggregator":
             for mount in ("checkpoint", "output", "evaluation"):
                 (root / mount).symlink_to(self.folder / mount)
-        environment = {**os.environ, "COTERIE_ROOT": str(root), "PYTHONPATH": str(self.tasks), "OMP_NUM_THREADS": "1"}
+        path = os.pathsep.join(filter(None, (str(self.tasks), os.environ.get("PYTHONPATH"))))  # pods run the tree that is tested
+        environment = {**os.environ, "COTERIE_ROOT": str(root), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         address = self.address if name == "aggregator" else "127.0.0.1"
         return Pod(
             name,
