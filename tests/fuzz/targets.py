@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tests.unit.coterie_worker.secagg.simulation import World, model_of, parameters_for, plain_sum
+from tests.unit.coterie_worker.secagg.test_malicious_clients import CHEAT
+from tests.unit.coterie_worker.secagg.test_malicious_dealers import of_another_secret, with_liar
 
 from coterie_worker.secagg import DealerCheated, Encoding, PeerProtocolError, Stage, TooFewSurvivors, codec
 from coterie_worker.secagg.consistency import Opening
@@ -145,16 +147,26 @@ def build(stage: Stage) -> Scene:
     return Scene(world, outbox)
 
 
-@lru_cache(maxsize=len(STAGES))
-def scene(stage: Stage) -> Scene:
-    """A scene that refused messages leave as it is; an accepted one spoils it, and then `forget` it."""
-    return build(stage)
+def burnt() -> Scene:
+    """A world whose slot a dealer has burnt, and the proof of that."""
+    world = with_liar(N, splits=of_another_secret).set_up().open().upload()
+    try:
+        world.finish()
+    except DealerCheated as error:
+        return Scene(world, dict.fromkeys(range(N), error.proofs[0]))
+    raise AssertionError("a slot opened that a dealer should have burnt")
+
+
+@lru_cache(maxsize=len(STAGES) + 1)
+def scene(stage: Stage | None) -> Scene:
+    """A scene that refused messages leave as it is; an accepted one spoils it, and then `forget` it. None: the burnt one."""
+    return burnt() if stage is None else build(stage)
 
 
 def client(data: bytes) -> None:
     """A client at any stage hears anything: it refuses, unchanged, or its reply holds no share without a quorum."""
     script = Script(data)
-    now = scene(STAGES[script.pick(len(STAGES))])
+    now = scene((*STAGES, None)[script.pick(len(STAGES) + 1)])
     victim = now.world.clients[VICTIM]
     payload = spoil(now.outbox[VICTIM], script)
     before = (victim.stage, victim.header, victim.last_slot)
@@ -167,6 +179,8 @@ def client(data: bytes) -> None:
     finally:
         if (victim.stage, victim.header, victim.last_slot) != before:
             scene.cache_clear()
+    if not victim.memory.disqualified <= {CHEAT}:
+        raise AssertionError("an honest dealer was disqualified")
     for reply in replies:
         if isinstance(decode_message(reply), Revealed):
             check_quorum(now.world, victim, payload)
@@ -327,7 +341,9 @@ def seeds(target: str) -> list[bytes]:
     if target == "decode":
         made = [build(stage) for stage in STAGES]
         down = [one.outbox[VICTIM] for one in made]
-        return down + [reply for one, sent in zip(made, down, strict=True) for reply in one.world.clients[VICTIM].receive(sent)]
+        return [burnt().outbox[VICTIM], *down] + [
+            reply for one, sent in zip(made, down, strict=True) for reply in one.world.clients[VICTIM].receive(sent)
+        ]
     if target == "quantize":
         return [b"", np.arange(9, dtype="<f4").tobytes(), np.array([1e30, -1e30, np.inf], "<f4").tobytes(), b"\xff" * 8]
     if target == "network":
@@ -335,4 +351,5 @@ def seeds(target: str) -> list[bytes]:
         return [whole, whole + whole[7:], bytes([0, 7, 0, 7, 5, 3, 2, 1, 0, 7, 4]) + whole, bytes([4, 2]) + whole]
     scripts = (b"\2", b"\1\0\0\0\5\1", b"\3\2\1\1\1\1", b"\3\1\0\3", b"\0\xff")
     senders = (b"",) if target == "client" else tuple(bytes([sender]) for sender in range(N + 1))
-    return [bytes([stage]) + sender + script for stage in range(len(STAGES)) for sender in senders for script in scripts]
+    scenes = len(STAGES) + (target == "client")
+    return [bytes([stage]) + sender + script for stage in range(scenes) for sender in senders for script in scripts]

@@ -7,7 +7,6 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.local.dataplane import cheating
 from tests.local.dataplane.byhand import model_is_exact
 from tests.local.dataplane.dying import Death
 from tests.local.dataplane.endings import ends_well, last_used
@@ -158,19 +157,3 @@ class TestASumIsLost:
         ends_well(job, 2)
         assert [line["survivors"] for line in job.history] == [3, 4]
         assert job.members[3].process.poll() != -signal.SIGKILL
-
-
-class TestADealerCheats:
-    """Its shares don't open what it committed to, which shows only once clients have revealed theirs: the sum is lost."""
-
-    def test_the_job_ends_and_names_the_cheat(self, plane) -> None:
-        job = plane(5, rounds=1)
-        job.members[2].environment[cheating.VARIABLE] = "yes"
-
-        job.start()
-
-        assert job.aggregator.wait() == EXIT_TERMINAL, job.aggregator.log
-        word = job.aggregator.last_word
-        assert word.reason == "TooFewSurvivors"
-        assert "tenant-2/line: the client broke the protocol" in word.message
-        assert "tenant-0/line: the client helps to open no second sum that is close to an earlier one" in word.message

@@ -123,6 +123,14 @@ def test_a_try_that_fails_is_an_outcome(metrics: AggregatorMetrics) -> None:
     assert value(metrics, "round_attempts_total", outcome="Done") == 0
 
 
+def test_dealers_that_cheated_drop_once(metrics: AggregatorMetrics) -> None:
+    cheated = on.TooFew(1, 2, 3, ALL, frozenset({1, 2}))
+    Watch(metrics).moved(TRAINING, cheated, replace(TRAINING, attempt=1), ())
+    Watch(metrics).moved(replace(TRAINING, live=frozenset({0})), cheated, replace(TRAINING, attempt=1), ())
+
+    assert value(metrics, "drops_total", phase="Training", reason="ProtocolViolation") == 2
+
+
 def test_a_first_drop_in_a_round_is_seen_by_rates_since_its_counter_begins_at_zero(metrics: AggregatorMetrics) -> None:
     assert value(metrics, "drops_total", phase="Training", reason="Late") is None
 

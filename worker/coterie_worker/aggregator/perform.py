@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from coterie_api.progress import DropReason
 from coterie_worker.aggregator.checkpoint import Checkpoint, Snapshot
 from coterie_worker.aggregator.history import History
 from coterie_worker.aggregator.publish import Models, capacity
@@ -55,6 +56,9 @@ class Performer:
         self._timer: asyncio.TimerHandle | None = None
         self._holds: dict[int, int] = {}  # client -> version that was sent in its session
         self._norm = 0.0
+        self._slot = 0  # the last one that was opened
+        self._to_log: tuple[int, frozenset[int]] | None = None  # a slot and who cheated in it, once everyone else has the proofs
+        self.banned: set[int] = set()  # take no part any more, whatever they say
         self.model = model
         self.epoch: ServerEpoch | PlainServer | None = None
         self.tally = Tally(job, server.traffic)
@@ -62,6 +66,12 @@ class Performer:
     def joined(self, client: int) -> None:
         """A new session: it holds no parameters."""
         self._holds.pop(client, None)
+
+    def ban(self, client: int) -> None:
+        """Send a client away for good."""
+        self.banned.add(client)
+        self.tally.gone[client] = self.tally.drop(client, DropReason.PROTOCOL_VIOLATION)
+        self._server.expel(client, DropReason.PROTOCOL_VIOLATION)
 
     async def __call__(self, command: do.Command) -> on.Answer | None:
         """Perform one command; Finish is the shell's."""
@@ -86,6 +96,7 @@ class Performer:
     async def _open_slot(self, command: do.OpenSlot) -> on.Answer:
         epoch, model = self._require_epoch(), self.model
         await asyncio.to_thread(self._log_slot, command)
+        self._slot = command.slot
         deadline = int(1000 * (time.time() + self._job.round_deadline_seconds))
         try:
             outbox = epoch.start_slot(command.slot, model.hash, command.cohort, deadline, model.encoding.size)
@@ -109,8 +120,7 @@ class Performer:
             return on.TooFew(command.step, error.came, error.needed, self._asked(stage))
         except DealerCheated as error:
             log.warning("%s", error)
-            self._server.note(error)
-            return on.TooFew(command.step, len(epoch.live - {error.dealer}), self._parameters.min_survivors, self._asked(stage))
+            return self._exclude(command, error)
         if stage is Stage.INPUT and epoch.frozen is not None:
             self._files.slots.freeze(epoch.frozen.header.slot, hashlib.sha256(epoch.frozen.to_bytes()).digest())
         if stage is Stage.CONSISTENCY and epoch.frozen is not None:
@@ -118,6 +128,17 @@ class Performer:
             self._files.slots.ask(slot, self.model.version, survivors)
         self._send(outbox)
         return self._answer(command, epoch)
+
+    def _exclude(self, command: do.CloseStage, error: DealerCheated) -> on.Answer:
+        """Show the proofs to all others before they hear of another epoch; they then open the sum of the rest."""
+        epoch = self._require_epoch()
+        for client in error.dealers:
+            self.ban(client)
+        rest = epoch.live - error.dealers
+        for proof in error.proofs:
+            self._send(dict.fromkeys(sorted(rest), proof))
+        self._to_log = self._slot, error.dealers
+        return on.TooFew(command.step, len(rest), self._parameters.min_survivors, self._asked(Stage.UNMASK), error.dealers)
 
     def _asked(self, stage: Stage) -> frozenset[int]:
         """The survivors whose sum clients were asked to open, if it came to that."""
@@ -170,7 +191,10 @@ class Performer:
         self._files.checkpoint.settle()
 
     def _log_slot(self, command: do.OpenSlot) -> None:
-        """The line first: on most file systems its sync brings the checkpoint's name along, and the second one has little to do."""
+        """The lines first: on most file systems their sync brings the checkpoint's name along, and the second one has little to do."""
+        if self._to_log is not None:  # all who hold the new epoch's keys have answered since they got the proofs
+            self._files.slots.exclude(*self._to_log)
+            self._to_log = None
         self._files.slots.open_slot(command.slot, command.round_index)
         self._files.checkpoint.settle()
 

@@ -31,7 +31,7 @@ from coterie_worker.offload import offload
 from coterie_worker.rounds import Resume, State, advance, begin, rules_of
 from coterie_worker.rounds import commands as do
 from coterie_worker.rounds import events as on
-from coterie_worker.secagg import DealerCheated, PeerProtocolError, TooLate, parameters_of
+from coterie_worker.secagg import PeerProtocolError, TooLate, parameters_of
 from coterie_worker.secagg.errors import WrongSession
 from coterie_worker.transport import (
     Admission,
@@ -103,18 +103,20 @@ class Aggregator:
             next_slot=max(snapshot.next_slot if snapshot else 1, self._files.slots.next_slot),
             next_epoch=max(snapshot.next_epoch if snapshot else 1, self._files.slots.next_epoch),
             opened=self._files.slots.asked_in(snapshot.rounds_done if snapshot else 0),
+            withdrawn=self._files.slots.excluded,
             **({"selection": snapshot.selection} if snapshot else {}),
         )
         self._model = Model(job, initial, snapshot)
         self._server = self._make_server(spec_hash)
         self._perform = Performer(job, parameters_of(job, spec_hash), self._model, self._files, self._server)
         self._tally = self._perform.tally
+        for client in self._files.slots.excluded:
+            self._perform.ban(client)
         if self._role.has_evaluator:
             self._tally.metrics.expects_evaluations()
         self._watch = Watch(self._tally.metrics)
         self._state = self._shown = State(rules_of(job, has_evaluator=self._role.has_evaluator))
         self._phase = ""
-        self._banned: set[int] = set()
         self._status = StatusServer(pod, self.progress, self._tally.metrics)
         self._evaluations: asyncio.Task[None] | None = None
 
@@ -181,7 +183,7 @@ class Aggregator:
         raise TypeError(f"an event of type {type(event).__name__}")
 
     def _joined(self, index: int, last_slot: int) -> on.Event | None:
-        if index in self._banned:
+        if index in self._perform.banned:
             self._server.expel(index, DropReason.PROTOCOL_VIOLATION)
             return None
         if not self._state.believes(last_slot):
@@ -244,19 +246,11 @@ class Aggregator:
         match value:
             case Stop():
                 raise value
-            case DealerCheated():
-                return self._ban(value.dealer)
             case Evaluation():
                 return self._evaluated(value)
             case on.DeadlinePassed():
                 return value
         raise TypeError(f"an event of type {type(value).__name__}")
-
-    def _ban(self, dealer: int) -> on.Event:
-        self._banned.add(dealer)
-        self._tally.gone[dealer] = self._tally.drop(dealer, DropReason.PROTOCOL_VIOLATION)
-        self._server.expel(dealer, DropReason.PROTOCOL_VIOLATION)
-        return on.ClientWithdrew(dealer, DropReason.PROTOCOL_VIOLATION)
 
     def _evaluated(self, evaluation: Evaluation) -> on.Event | None:
         version = evaluation.version

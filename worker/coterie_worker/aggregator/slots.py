@@ -1,8 +1,8 @@
 """The log of opened slots: a line is on disk before any client is asked, so a crash can waste a slot and never reuse it.
 
 One JSON object a line: `{"epoch":2}`, `{"slot":9,"round":4}`, `{"frozen":9,"survivors":"<SHA-256>"}`,
-`{"asked":9,"round":4,"clients":[0,1,2]}`. Only whole lines count. A torn last line was never acted upon, for its append
-didn't return or didn't sync, and it is cut off.
+`{"asked":9,"round":4,"clients":[0,1,2]}`, `{"excluded":9,"clients":[2]}`. Only whole lines count. A torn last line was never
+acted upon, for its append didn't return or didn't sync, and it is cut off.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ class SlotLog:
         self._path = folder / FILE
         self._disk = disk
         self._is_sound = True
-        self._last = {"asked": _FIRST - 1, "slot": _FIRST - 1, "epoch": _FIRST - 1, "frozen": _FIRST - 1}
+        self._last = dict.fromkeys(("asked", "excluded", "slot", "epoch", "frozen"), _FIRST - 1)
         self._asked: Asked | None = None
+        self._excluded: frozenset[int] = frozenset()
         self._recover()
 
     @property
@@ -66,8 +67,14 @@ class SlotLog:
         return self._last["epoch"] + 1
 
     def asked_in(self, round_index: int) -> frozenset[int]:
-        """Return the survivors whose sum clients were last asked to open in this round; none if they weren't."""
-        return self._asked.survivors if self._asked is not None and self._asked.round_index == round_index else frozenset()
+        """Return the survivors whose sum clients were last asked to open in this round, but for excluded ones; none if they weren't."""
+        asked = self._asked
+        return asked.survivors - self._excluded if asked is not None and asked.round_index == round_index else frozenset()
+
+    @property
+    def excluded(self) -> frozenset[int]:
+        """Who was proved to have cheated: the others open sums without them, and they take no part any more."""
+        return self._excluded
 
     def open_epoch(self, epoch: int) -> None:
         """Log an epoch before its first message is sent."""
@@ -89,6 +96,12 @@ class SlotLog:
         """
         self._append("asked", {"asked": slot, "round": round_index, "clients": sorted(survivors)}, sync=False)
         self._asked = Asked(round_index, survivors)
+
+    def exclude(self, slot: int, clients: frozenset[int]) -> None:
+        """Log that clients were proved to have cheated in a slot. Only once everyone else has the proofs: who hasn't opens the lost
+        sum with those clients alone, and after a restart nobody could prove anything."""
+        self._append("excluded", {"excluded": slot, "clients": sorted(clients)})
+        self._excluded |= clients
 
     def _append(self, kind: str, line: dict[str, Any], *, sync: bool = True) -> None:
         if line[kind] <= self._last[kind]:
@@ -131,12 +144,20 @@ class SlotLog:
         self._last[kind] = fields[kind]
         if kind == "asked":
             self._asked = self._asked_of(fields, number)
+        if kind == "excluded":
+            self._excluded |= self._clients_of(fields, number)
 
     def _asked_of(self, fields: dict[str, Any], number: int) -> Asked:
-        round_index, clients = fields.get("round"), fields.get("clients")
-        if type(round_index) is not int or not isinstance(clients, list) or not all(type(client) is int for client in clients):
+        round_index = fields.get("round")
+        if type(round_index) is not int:
             raise DamagedSlotLog(f"{self._path}:{number}: not a line of this log")
-        return Asked(round_index, frozenset(clients))
+        return Asked(round_index, self._clients_of(fields, number))
+
+    def _clients_of(self, fields: dict[str, Any], number: int) -> frozenset[int]:
+        clients = fields.get("clients")
+        if not isinstance(clients, list) or not all(type(client) is int for client in clients):
+            raise DamagedSlotLog(f"{self._path}:{number}: not a line of this log")
+        return frozenset(clients)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

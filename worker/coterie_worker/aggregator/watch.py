@@ -42,6 +42,9 @@ class Watch:
             self._metrics.attempts.labels(TOO_FEW_SURVIVORS).inc()
         if (reason := dropped(before, event)) is not None:
             self._metrics.drops.labels(before.phase.value, reason.value).inc()
+        if isinstance(event, on.TooFew) and event.cheaters:
+            cheated = len(event.cheaters & before.live)
+            self._metrics.drops.labels(before.phase.value, DropReason.PROTOCOL_VIOLATION.value).inc(cheated)
         for command in commands:
             if isinstance(command, do.Record):
                 self._late(before.slot, command)

@@ -34,9 +34,9 @@ Clients are indices in the roster. `perform`, command by command:
 ===============  ==========================================================================================================
 
 Any of StartEpoch, OpenSlot and CloseStage answers `TooFew(step, came, needed)` instead if the epoch raises
-TooFewSurvivors; or DealerCheated, with the honest ones as `came`, and then `ClientWithdrew(dealer, PROTOCOL_VIOLATION)`
-follows and that client's streams are refused from then on. These three come last in `commands`, so at most one Answer
-is due at a time; the `step` of an Answer is its command's.
+TooFewSurvivors; or DealerCheated, with the honest ones as `came` and its dealers as `cheaters`: its proofs are sent to all
+others first, the dealers' streams are refused from then on, and the log has them before the next slot. These three come last
+in `commands`, so at most one Answer is due at a time; the `step` of an Answer is its command's.
 
 What goes into the queue, from the streams and from polling the evaluator's folder:
 
@@ -50,10 +50,11 @@ What goes into the queue, from the streams and from polling the evaluator's fold
 - `Evaluated(version, value)` for each new evaluation, while `models` still holds that version's file; later ones go into the
   history alone, since a model that is deleted can't become the result.
 
-After a crash: `resume = Resume(checkpoint.rounds_done, next_slot, next_epoch, checkpoint.selection)`, where the next slot and
-epoch are the greater of the checkpoint's and the slot log's. A slot that was open then is lost, and its number is never
-used again. The first events are `Evaluated`, once more, for each line of `history.evaluated_since(selection.last_version)`
-whose model is still there: evaluations since that checkpoint, of which the evaluator may have forgotten.
+After a crash: `resume = Resume(checkpoint.rounds_done, next_slot, next_epoch, checkpoint.selection, opened, withdrawn)`, where
+the next slot and epoch are the greater of the checkpoint's and the slot log's, and the last two are the slot log's. A slot that
+was open then is lost, and its number is never used again. The first events are `Evaluated`, once more, for each line of
+`history.evaluated_since(selection.last_version)` whose model is still there: evaluations since that checkpoint, of which the
+evaluator may have forgotten.
 """
 
 from coterie_worker.rounds.cohort import cohort

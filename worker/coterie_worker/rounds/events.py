@@ -88,13 +88,15 @@ class SumOpened:
 class TooFew:
     """A stage of the epoch or slot ended with fewer honest clients than its protocol needs; nothing was opened.
 
-    `asked` are the survivors whose sum clients were asked to open before it failed; empty if it didn't come to that.
+    `asked` are the survivors whose sum clients were asked to open before it failed; empty if it didn't come to that. `cheaters`
+    are why it failed: they are sent away for good, and the others have the proof, so that they open the sum of the rest.
     """
 
     step: int
     came: int
     needed: int
     asked: frozenset[int] = frozenset()
+    cheaters: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ def begin(rules: Rules, resume: Resume | None = None) -> Transition:
         next_epoch=start.next_epoch,
         selection=start.selection,
         opened=start.opened,
+        withdrawn=start.withdrawn,
     )
     # A crash may have come between the last checkpoint and its publishing. Publishing twice does no harm.
     shown = (do.Publish(start.rounds_done, start.selection),) if start.rounds_done else ()
@@ -208,7 +209,8 @@ def _too_few(state: State, answer: on.TooFew) -> Transition:
     # Uploads close early once too few can still come. Then those who could have come are told, not those who were quick.
     able = len(state.cohort) - len(state.failed)
     came = able if state.phase is Phase.UNMASKING and answer.came < able < answer.needed else answer.came
-    return _attempt_failed(replace(state, opened=answer.asked or state.opened), came, answer.needed)
+    state = replace(state, opened=(answer.asked or state.opened) - answer.cheaters)
+    return _attempt_failed(state.without(answer.cheaters), came, answer.needed)
 
 
 def _attempt_failed(state: State, came: int, needed: int) -> Transition:
@@ -221,7 +223,7 @@ def _attempt_failed(state: State, came: int, needed: int) -> Transition:
         holders=frozenset(),
         slots_left=0,
     )
-    if state.attempt >= state.rules.attempts:
+    if state.attempt - state.excused >= state.rules.attempts:
         return _finish(state, do.Outcome.TOO_FEW_SURVIVORS, came=came, needed=needed)
     return _next(state)
 
@@ -239,7 +241,7 @@ def _sum_opened(state: State, answer: on.SumOpened) -> Transition:
         survivors=answer.survivors,
         absences=(*state.absences, *missing),
     )
-    done = replace(state, rounds_done=state.rounds_done + 1, attempt=0, failed=(), absences=(), opened=frozenset())
+    done = replace(state, rounds_done=state.rounds_done + 1, attempt=0, excused=0, failed=(), absences=(), opened=frozenset())
     final = (
         do.ApplySum(record.round_index, record.slot),
         record,
@@ -269,8 +271,8 @@ def _next(state: State) -> Transition:
     rules = state.rules
     if state.rounds_done >= rules.rounds or _is_exhausted(state):
         return _conclude(state)
-    if state.expected < rules.quorum:
-        return _finish(state, do.Outcome.TOO_FEW_SURVIVORS, came=state.expected)
+    if state.expected < rules.quorum:  # whoever had to be there again is not what is missing
+        return _finish(replace(state, opened=frozenset()), do.Outcome.TOO_FEW_SURVIVORS, came=state.expected)
     if state.slots_left and not state.joiners and len(state.holders) >= rules.quorum:
         return _open_slot(state)
     if len(state.live) < rules.quorum:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -100,7 +100,8 @@ NOTHING_EVALUATED = Selection()
 class Resume:
     """Where a job goes on: the defaults at first, else from the checkpoint and the slot log, whichever is further.
 
-    `opened` are the survivors whose sum clients were asked to open in this very round before the crash; else empty.
+    `opened` are the survivors whose sum clients were asked to open in this very round before the crash; else empty. `withdrawn` were
+    sent away for good.
     """
 
     rounds_done: int = 0
@@ -108,6 +109,7 @@ class Resume:
     next_epoch: int = 1
     selection: Selection = NOTHING_EVALUATED
     opened: frozenset[int] = frozenset()
+    withdrawn: frozenset[int] = frozenset()
 
 
 class Phase(StrEnum):
@@ -140,6 +142,7 @@ class State:
 
     rounds_done: int = 0
     attempt: int = 0  # failed tries at this round
+    excused: int = 0  # those of them that cheaters spoiled; each costs the roster a client, so there are few
     next_slot: int = 1
     next_epoch: int = 1
     slot_floor: int = 1  # the next epoch's least slot: clients have used those below, by their own records
@@ -177,6 +180,16 @@ class State:
     def refused(self) -> frozenset[int]:
         """Clients that don't help to open the slot's sum."""
         return frozenset(absence.client for absence in self.failed if absence.reason is DropReason.SUM_REFUSED)
+
+    def without(self, cheaters: frozenset[int]) -> State:
+        """Leave cheaters out for good. The try that they spoiled is excused: else three of them could end the job, one after the other."""
+        return replace(
+            self,
+            live=self.live - cheaters,
+            joiners=self.joiners - cheaters,
+            withdrawn=self.withdrawn | cheaters,
+            excused=self.excused + bool(cheaters - self.withdrawn),
+        )
 
     def believes(self, last_slot: int) -> bool:
         """Whether a client may have used this slot. Slots of a job that has lost its log begin above those that clients

@@ -20,6 +20,7 @@ How an aggregator's shell drives it (`ServerEpoch`; `PlainServer` the same):
         while epoch.stage is not Stage.DONE:              # consistency, unmasking; nothing for PlainServer
             await all of epoch.waiting_for, or a deadline
             send(epoch.close())                           # TooFewSurvivors, DealerCheated: slot burnt, stage Ready again
+                                                          #   (send error.proofs to everyone else; start an epoch without error.dealers)
         total = await to_thread(epoch.result)             # heavy; Encoding.decode(total.sum)
 
 A lost connection: `epoch.drop(sender)`; the client is out until the next epoch. `receive` and `accept` raise

@@ -32,6 +32,7 @@ from coterie_worker.secagg.dealing import (
     share_pairs,
 )
 from coterie_worker.secagg.errors import BadAdvert, BadSurvivors, BelowThreshold, PeerProtocolError, WrongSession
+from coterie_worker.secagg.fraud import Verifier
 from coterie_worker.secagg.graph import Graph, complete
 from coterie_worker.secagg.keys import Entropy, OneUse, agree, exchange_key
 from coterie_worker.secagg.masks import Masks, Run, Words, pair_mask_key, self_mask_key, take_masks
@@ -41,6 +42,7 @@ from coterie_worker.secagg.messages import (
     Dealing,
     Delivery,
     EpochStart,
+    FraudProof,
     GraphPart,
     GraphParts,
     Message,
@@ -160,6 +162,7 @@ class ClientEpoch(ClientSession):
             SlotStart: self._open_slot,
             Survivors: self._sign,
             UnmaskRequest: self._reveal,
+            FraudProof: self._disqualify,
         }
 
     def _advertise(self, start: EpochStart) -> tuple[Message, ...]:
@@ -291,3 +294,11 @@ class ClientEpoch(ClientSession):
         self.memory.remember(opening.header.model_hash, self._survivors)
         self._forget(message.slot)
         return (Revealed(self._sid, message.slot, tuple(shares)),)
+
+    def _disqualify(self, proof: FraudProof) -> tuple[Message, ...]:
+        assert self._start is not None
+        assert self._adverts is not None
+        assert self._graph is not None
+        Verifier(self.parameters, self._start, self._adverts, self._graph, self.index).check(proof)
+        self.memory.disqualify(proof.dealer)
+        return ()

@@ -173,7 +173,12 @@ def hash_commitments(commitments: bytes) -> bytes:
 
 def dealing_context(sid: bytes, index: int, sealed: Sealed) -> bytes:
     """What a dealer signs: its commitments to every holder's shares."""
-    return context(DEALING, sid, index, [[holder, hash_commitments(commitments)] for holder, _, commitments in sealed])
+    return commitments_context(sid, index, [(holder, hash_commitments(commitments)) for holder, _, commitments in sealed])
+
+
+def commitments_context(sid: bytes, index: int, hashes: Sequence[tuple[int, bytes]]) -> bytes:
+    """The same, from the hashes of each holder's commitments."""
+    return context(DEALING, sid, index, hashes)
 
 
 def ack_context(sid: bytes, index: int, held: Sequence[tuple[int, bytes]]) -> bytes:

@@ -27,14 +27,20 @@
     │   │   └── SumTooClose        the set differs by few clients from one whose sum over the same model is open
     │   ├── BelowThreshold         fewer participants, survivors, neighbors or signatures than this client insists on
     │   ├── BadReveal              a part of the graph's seed is missing or not the one that was committed to
+    │   ├── BadProof               a proof of fraud does not prove that the dealer cheated
     │   └── TooManyGraphs          the aggregator gave up too many orders of the graph in a row
     ├── TooFewSurvivors            too few clients came; the slot (or, in set-up, the epoch) is lost
-    └── DealerCheated              a client shared a secret that is not the one it committed to; the slot is lost
+    └── DealerCheated              clients shared secrets that are not those they committed to; the slot is lost
 
 Messages name the object, the value found and the value allowed; never a seed, share, key or coordinate.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class SecaggError(Exception):
@@ -176,6 +182,10 @@ class BadReveal(PeerProtocolError):
     """A part of the graph's seed is missing, or not the one that was committed to."""
 
 
+class BadProof(PeerProtocolError):
+    """A proof of fraud does not prove that the dealer cheated: it is incomplete, of something else, or about an honest one."""
+
+
 class TooManyGraphs(PeerProtocolError):
     """The aggregator gave up too many orders of the graph in a row, as one would that looks for a bad one."""
 
@@ -191,8 +201,13 @@ class TooFewSurvivors(SecaggError):
 
 
 class DealerCheated(SecaggError):
-    """A client shared a secret that is not the one it committed to; leave it out and start a new epoch."""
+    """Clients shared secrets that are not those they committed to; show the proofs, leave them out and start a new epoch.
 
-    def __init__(self, dealer: int, what: str) -> None:
-        super().__init__(f"client {dealer} dealt shares of another {what} than the one it committed to")
-        self.dealer = dealer
+    Attributes: dealers: who cheated. proofs: control messages for every other client of the epoch, before anything of the next one.
+    """
+
+    def __init__(self, cheats: Mapping[int, str], proofs: tuple[bytes, ...]) -> None:
+        told = (f"client {dealer} dealt shares of another {what} than the one it committed to" for dealer, what in sorted(cheats.items()))
+        super().__init__("; ".join(told))
+        self.dealers = frozenset(cheats)
+        self.proofs = proofs

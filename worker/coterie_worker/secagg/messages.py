@@ -148,6 +148,18 @@ class Revealed:
 
 
 @dataclass(frozen=True, slots=True)
+class FraudProof:
+    """R4, aggregator → client: a survivor's own signature over shares that rebuild another seed than its advert committed to."""
+
+    sid: bytes
+    slot: int
+    dealer: int
+    hashes: tuple[bytes, ...]  # of the commitments for each of its holders, ascending, as the dealer signed them
+    signature: bytes
+    shares: tuple[tuple[int, bytes, bytes], ...]  # t of them: (holder, commitments, the share of the seed)
+
+
+@dataclass(frozen=True, slots=True)
 class PlainJoin:
     """S0 of protocol `None`, client → aggregator: the tenant takes part without masks, and signs that."""
 
@@ -172,6 +184,7 @@ Message = (
     | Consistent
     | UnmaskRequest
     | Revealed
+    | FraudProof
     | PlainJoin
 )
 
@@ -205,6 +218,7 @@ _WIRE: Final[dict[int, tuple[Callable[..., Message], tuple[Shape[Any], ...]]]] =
     12: (PlainJoin, (_hash, _number, _number, _index, _signature)),
     13: (GraphPart, (_hash, octets(SEED_BYTES))),
     14: (GraphParts, (_hash, _each(_index, octets(SEED_BYTES)))),
+    15: (FraudProof, (_hash, _number, _index, many(_hash, MAX_ROSTER), _signature, _each(_index, _commitments, octets(SHARE_BYTES)))),
 }
 _NUMBERS: Final[dict[object, int]] = {kind: number for number, (kind, _) in _WIRE.items()}
 _NAMES: Final[dict[object, tuple[str, ...]]] = {kind: tuple(field.name for field in fields(kind)) for kind, _ in _WIRE.values()}  # type: ignore[arg-type]

@@ -15,17 +15,21 @@ if TYPE_CHECKING:
 MAX_TRIES = 256
 
 
-def recover(shares: Mapping[int, int], threshold: int, is_right: Callable[[bytes], bool]) -> tuple[bytes, int] | None:
-    """Return the secret and how many subsets were tried, or None if no subset rebuilds the committed secret.
+def recover(shares: Mapping[int, int], threshold: int, is_right: Callable[[bytes], bool], tries: int = MAX_TRIES) -> bytes | None:
+    """Return the secret, or None if none of the first `tries` subsets rebuilds the committed one.
 
     Args: shares: holder -> value, at least `threshold` of them. is_right: compares a candidate with the commitment.
     """
-    holders = sorted(shares)
-    for tries, subset in enumerate(islice(_subsets(holders, threshold), MAX_TRIES), start=1):
+    for subset in islice(_subsets(sorted(shares), threshold), tries):
         secret = combine({holder: shares[holder] for holder in subset})
         if secret is not None and is_right(secret):
-            return secret, tries
+            return secret
     return None
+
+
+def first_subset(shares: Mapping[int, int], threshold: int) -> dict[int, int]:
+    """Return the shares that `recover` tries first."""
+    return {holder: shares[holder] for holder in sorted(shares)[:threshold]}
 
 
 def _subsets(holders: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:

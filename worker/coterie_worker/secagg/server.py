@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from coterie_worker.secagg.adverts import Adverts, check_advert, check_part, claim_values, order_graph
 from coterie_worker.secagg.contexts import seed_commitment, session_id
-from coterie_worker.secagg.dealing import Kind, ack_context, check_share, commit_share, commitment_at, dealing_context, hash_commitments
+from coterie_worker.secagg.dealing import (
+    Kind,
+    ack_context,
+    check_share,
+    commit_share,
+    commitment_at,
+    commitments_context,
+    hash_commitments,
+)
 from coterie_worker.secagg.errors import BadAdvert, BadShare, BadSurvivors, DealerCheated, TooFewSurvivors
+from coterie_worker.secagg.fraud import SignedDealing, prove
 from coterie_worker.secagg.graph import Graph, complete
 from coterie_worker.secagg.keys import OneUse, agree, exchange_key, public_of, verify
 from coterie_worker.secagg.masks import Run, pair_mask_key, self_mask_key, take_masks
@@ -18,6 +27,7 @@ from coterie_worker.secagg.messages import (
     Consistent,
     Dealing,
     Delivery,
+    FraudProof,
     GraphPart,
     GraphParts,
     Message,
@@ -28,7 +38,7 @@ from coterie_worker.secagg.messages import (
     encode_message,
 )
 from coterie_worker.secagg.parameters import SessionParameters, check_masked_session
-from coterie_worker.secagg.recovery import recover
+from coterie_worker.secagg.recovery import MAX_TRIES, first_subset, recover
 from coterie_worker.secagg.serving import Outbox, ServerSession
 from coterie_worker.secagg.transitions import CLOSES, EXPECTS, GRAPH_CLOSES, GRAPH_EXPECTS, Stage
 
@@ -55,6 +65,7 @@ class ServerEpoch(ServerSession):
         self._adverts: dict[int, Advert] = {}
         self._claimed: dict[bytes, int] = {}
         self._dealings: dict[int, Dealing] = {}
+        self._signed_dealings: dict[int, SignedDealing] = {}  # dealer -> what it can be held to, should it turn out to have cheated
         self._acks: dict[int, Mapping[int, bytes]] = {}
         self._agreed: dict[tuple[int, int], bytes] = {}  # (dealer, holder) -> the commitments that both signed
         self._keys: Adverts | None = None
@@ -171,9 +182,10 @@ class ServerEpoch(ServerSession):
             raise BadSurvivors(f"dealing of client {sender}: its holders are not its neighbors and itself")
         if any(len(commitments) != 2 * HASH_BYTES * self.parameters.slots_per_epoch for _, _, commitments in dealing.sealed):
             raise BadShare(f"dealing of client {sender}: commitments for another number of slots")
-        signed = dealing_context(self._sid, sender, dealing.sealed)
-        verify(self.parameters.roster[sender].public_key, dealing.signature, signed, what=f"dealing of client {sender}")
-        self._dealings[sender] = dealing
+        signed = SignedDealing.of(dealing)
+        covered = commitments_context(self._sid, sender, list(zip(self._graph.holders(sender), signed.hashes, strict=True)))
+        verify(self.parameters.roster[sender].public_key, dealing.signature, covered, what=f"dealing of client {sender}")
+        self._dealings[sender], self._signed_dealings[sender] = dealing, signed
 
     def _close_dealings(self) -> Outbox:
         dealers = sorted(self._heard)
@@ -286,10 +298,36 @@ class ServerEpoch(ServerSession):
         fewest = min(len(shares) for shares in self._revealed.values())
         if fewest < self._share_threshold:
             raise TooFewSurvivors("shares of one client", fewest, self._share_threshold)
-        self._secrets = {dealer: self._recover(dealer, self._uploads) for dealer in self._revealed}
+        self._secrets = self._recover_all(self._uploads)
         return {}
 
-    def _recover(self, dealer: int, uploads: Uploads) -> bytes:
+    def _recover_all(self, uploads: Uploads) -> dict[int, bytes]:
+        """Return everyone's secret of the slot.
+
+        Shares match what their dealer signed, so whoever's first t don't rebuild its secret has cheated. All of them are found at
+        once; other subsets are tried only until one cheater's secret is lost for good.
+        """
+        found = {dealer: self._recover(dealer, uploads, tries=1) for dealer in self._revealed}
+        cheaters = [dealer for dealer, secret in found.items() if secret is None]
+        self.cheaters |= set(cheaters)
+        for dealer in cheaters:
+            found[dealer] = self._recover(dealer, uploads, tries=MAX_TRIES)
+            if found[dealer] is None:
+                raise self._cheated(cheaters, uploads)
+        return {dealer: secret for dealer, secret in found.items() if secret is not None}
+
+    def _cheated(self, dealers: list[int], uploads: Uploads) -> DealerCheated:
+        """A dealer that dropped is in no sum that was opened, so nobody needs a proof about it."""
+        what = {dealer: "self-mask seed" if dealer in uploads.signed else "mask key" for dealer in dealers}
+        slot = uploads.opening.header.slot
+        return DealerCheated(what, tuple(encode_message(self._prove(dealer, slot)) for dealer in dealers if dealer in uploads.signed))
+
+    def _prove(self, dealer: int, slot: int) -> FraudProof:
+        shares = first_subset(self._revealed[dealer], self._share_threshold)
+        rows = {holder: self._agreed[dealer, holder] for holder in shares}
+        return prove((self._sid, slot, dealer), self._signed_dealings[dealer], rows, shares)
+
+    def _recover(self, dealer: int, uploads: Uploads, tries: int) -> bytes | None:
         assert self._keys is not None
         slot, survived = uploads.opening.header.slot, dealer in uploads.signed
         committed = self._keys.seed_commitment(dealer, slot) if survived else self._keys.mask_key(dealer, slot)
@@ -299,9 +337,4 @@ class ServerEpoch(ServerSession):
                 return seed_commitment(self.parameters.base, self._start.epoch, dealer, slot, secret) == committed
             return public_of(secret) == committed
 
-        found = recover(self._revealed[dealer], self._share_threshold, is_right)
-        if found is None or found[1] > 1:
-            self.cheaters.add(dealer)
-        if found is None:
-            raise DealerCheated(dealer, "self-mask seed" if survived else "mask key")
-        return found[0]
+        return recover(self._revealed[dealer], self._share_threshold, is_right, tries)

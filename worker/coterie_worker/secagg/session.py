@@ -33,7 +33,7 @@ from coterie_worker.secagg.messages import (
     decode_message,
     encode_message,
 )
-from coterie_worker.secagg.transitions import CLIENT, ClientStage, expect_client, refuse_other_content
+from coterie_worker.secagg.transitions import CLIENT, REPEATED, ClientStage, expect_client, refuse_other_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,7 @@ class ClientSession:
         answered = self._answers.get(kind)
         if answered is not None and answered.digest == digest:
             return answered.replies
-        if answered is not None and kind is not SlotStart:
+        if answered is not None and kind not in REPEATED:
             self._check_slot(message)
             raise refuse_other_content(kind)
         stage = expect_client(self._table, self.stage, kind)

@@ -9,6 +9,7 @@
     client       START ─EpochStart─► ADVERTISED ─AdvertSet─► SHARED ─Delivery─► READY
                  READY | OPEN | MASKED | SIGNED | REVEALED ─SlotStart─► OPEN ─mask─► MASKED
                  OPEN | MASKED ─Survivors─► SIGNED ─UnmaskRequest─► REVEALED
+                 READY | OPEN | MASKED | SIGNED | REVEALED ─FraudProof─► the same
 
 With a Harary graph, parts of its seed are revealed in between:
 
@@ -31,6 +32,7 @@ from coterie_worker.secagg.messages import (
     Dealing,
     Delivery,
     EpochStart,
+    FraudProof,
     GraphPart,
     GraphParts,
     Message,
@@ -114,6 +116,7 @@ CLIENT: Final[dict[type[Message], dict[ClientStage, ClientStage]]] = {
     SlotStart: dict.fromkeys(_BETWEEN_SLOTS, ClientStage.OPEN),
     Survivors: {ClientStage.OPEN: ClientStage.SIGNED, ClientStage.MASKED: ClientStage.SIGNED},
     UnmaskRequest: {ClientStage.SIGNED: ClientStage.REVEALED},
+    FraudProof: {stage: stage for stage in _BETWEEN_SLOTS},
 }
 GRAPH_CLIENT: Final[dict[type[Message], dict[ClientStage, ClientStage]]] = {
     **CLIENT,
@@ -124,6 +127,7 @@ PLAIN_CLIENT: Final[dict[type[Message], dict[ClientStage, ClientStage]]] = {
     EpochStart: {ClientStage.START: ClientStage.READY},
     SlotStart: dict.fromkeys(_BETWEEN_SLOTS, ClientStage.OPEN),
 }
+REPEATED: Final = frozenset({SlotStart, FraudProof})  # of other kinds, a client answers one message per epoch or slot
 _ORDER: Final = list(Stage)
 
 

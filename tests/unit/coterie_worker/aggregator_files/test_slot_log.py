@@ -195,3 +195,66 @@ def test_a_log_that_forgets_to_sync_is_caught(tmp_path):
         log.open_slot(2, 0)
 
     assert any(SlotLog(folder).next_slot <= max(witness) for folder, witness in crashes(tmp_path, play) if witness)
+
+
+def with_a_cheat(folder, disk=None):
+    log = SlotLog(folder, disk) if disk else SlotLog(folder)
+    log.open_slot(1, 0)
+    log.ask(1, 0, frozenset({0, 1, 2, 3}))
+    log.open_epoch(1)
+    log.exclude(1, frozenset({2}))
+    return log
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["same process", "after a restart"])
+def test_cheaters_are_in_no_sum_that_is_asked_for_again(tmp_path, restart):
+    log = with_a_cheat(tmp_path)
+    log = SlotLog(tmp_path) if restart else log
+
+    assert log.excluded == {2}
+    assert log.asked_in(0) == {0, 1, 3}
+    assert log.asked_in(1) == set()
+
+
+def test_cheaters_add_up_and_stay(tmp_path):
+    log = with_a_cheat(tmp_path)
+    log.open_slot(2, 0)
+    log.ask(2, 0, frozenset({0, 1, 3}))
+    log.exclude(2, frozenset({3, 0}))
+    log.open_slot(3, 1)
+
+    assert SlotLog(tmp_path).excluded == {0, 2, 3}
+    assert SlotLog(tmp_path).asked_in(0) == {1}
+
+
+def test_nobody_is_excluded_twice_for_one_slot(tmp_path):
+    log = with_a_cheat(tmp_path)
+    for slot in (0, 1):
+        with pytest.raises(SlotUsedBefore, match=f"excluded {slot}, must be greater than 1"):
+            log.exclude(slot, frozenset({3}))
+
+    assert log.excluded == {2}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"excluded":2}\n', b'{"excluded":2,"clients":2}\n', b'{"excluded":2,"clients":["2"]}\n', b'{"excluded":2,"clients":[true]}\n'],
+)
+def test_an_exclusion_that_names_nobody_is_refused(tmp_path, line):
+    with_a_cheat(tmp_path)
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(line)
+
+    with pytest.raises(DamagedSlotLog, match=f"{FILE}:5: not a line"):
+        SlotLog(tmp_path)
+
+
+def test_no_crash_takes_an_exclusion_back(tmp_path):
+    def play(folder, disk, witness):
+        with_a_cheat(folder, disk)
+        witness.append("excluded")
+
+    for folder, witness in crashes(tmp_path, play):
+        log = SlotLog(folder)
+        assert log.excluded == ({2} if witness else log.excluded)
+        assert log.asked_in(0) in ({0, 1, 2, 3} - log.excluded, set())

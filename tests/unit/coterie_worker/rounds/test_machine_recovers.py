@@ -156,3 +156,110 @@ class TestLostSums:
 
         assert story.tell(on.ClientFailed(0, story.state.slot + 1, DropReason.SUM_REFUSED)) == []
         assert story.state == before
+
+
+class TestCheaters:
+    """The others have revealed their shares for a sum that a dealer spoiled, and have the proof that it did."""
+
+    def spoiled(self, *cheaters: int, rules=FOUR, members=(0, 1, 2, 3)):
+        story = Story(rules).training(*members)
+        return story, self.spoil(story, members, cheaters)
+
+    def spoil(self, story: Story, members, cheaters):
+        story.heard()
+        story.opened(*members)
+        story.heard()
+        rest = len(set(members) - set(cheaters))
+        return story.tell(on.TooFew(story.state.step, rest, 2, frozenset(members), frozenset(cheaters)))
+
+    def test_new_keys_are_made_at_once_without_them_and_the_rest_are_asked_again(self) -> None:
+        story, commands = self.spoiled(2)
+
+        assert only(commands, do.StartEpoch).members == {0, 1, 3}
+        assert only(story.keyed(0, 1, 3), do.OpenSlot).cohort == {0, 1, 3}
+
+    def test_all_that_cheated_in_one_slot_cost_one_try(self) -> None:
+        story, commands = self.spoiled(1, 2)
+
+        assert only(commands, do.StartEpoch).members == {0, 3}
+        assert only(story.keyed(0, 3), do.OpenSlot).cohort == {0, 3}
+        story.opened(0, 3)
+        assert only(story.finished_round(0, 3), do.Record).attempts == 2
+
+    def test_cheaters_one_after_the_other_do_not_use_up_the_tries(self) -> None:
+        rules = replace(FOUR, roster=6, attempts=2)
+        story, _ = self.spoiled(5, rules=rules, members=range(6))
+        for cheater in (4, 3, 2):
+            members = range(cheater + 1)
+            story.keyed(*members)
+            story.opened(*members)
+            commands = self.spoil(story, members, [cheater])
+
+        assert only(commands, do.StartEpoch).members == {0, 1}
+        story.keyed(0, 1)
+        story.opened(0, 1)
+        assert only(story.finished_round(0, 1), do.Record).attempts == 5
+
+    def test_no_other_failed_try_is_excused(self) -> None:
+        story, _ = self.spoiled(2, rules=replace(FOUR, attempts=1))
+        story.keyed(0, 1, 3)
+        story.opened(0, 1, 3)
+        story.deadline()
+
+        assert only(story.too_few(), do.Finish).outcome is do.Outcome.TOO_FEW_SURVIVORS
+
+    def test_what_is_excused_in_one_round_excuses_nothing_in_the_next(self) -> None:
+        story, _ = self.spoiled(2, rules=replace(FOUR, attempts=1))
+        story.keyed(0, 1, 3)
+        story.opened(0, 1, 3)
+        story.finished_round(0, 1, 3)
+        story.opened(0, 1, 3)
+        story.deadline()
+
+        assert only(story.too_few(), do.Finish)
+
+    def test_a_cheat_that_is_told_twice_excuses_once(self) -> None:
+        story, _ = self.spoiled(2, rules=replace(FOUR, attempts=1))
+        story.keyed(0, 1, 3)
+        story.opened(0, 1, 3)
+
+        assert only(self.spoil(story, (0, 1, 3), [2]), do.Finish)
+
+    def test_too_few_honest_ones_end_the_job(self) -> None:
+        _, commands = self.spoiled(0, 1, 2)
+        finish = only(commands, do.Finish)
+
+        assert finish == do.Finish(do.Outcome.TOO_FEW_SURVIVORS, None, came=1, needed=2), "it is for want of clients, not of those again"
+
+    def test_their_streams_that_end_change_nothing(self) -> None:
+        story, _ = self.spoiled(2)
+        before = story.state
+
+        assert story.tell(on.ClientLeft(2, DropReason.PROTOCOL_VIOLATION)) == []
+        assert story.state == before
+
+    def test_rounds_after_it_are_of_the_rest(self) -> None:
+        story, _ = self.spoiled(2)
+        story.keyed(0, 1, 3)
+        story.opened(0, 1, 3)
+
+        assert only(story.finished_round(0, 1, 3), do.OpenSlot).cohort == {0, 1, 3}
+
+    def test_after_a_restart_nobody_waits_for_them(self) -> None:
+        resume = replace(LOST, opened=frozenset({0, 1}), withdrawn=frozenset({2}))
+        story = Story(FOUR, resume)
+
+        assert only(story.join(0, 1, 3), do.StartEpoch).members == {0, 1, 3}
+        assert only(story.keyed(0, 1, 3), do.OpenSlot).cohort == {0, 1}
+
+    def test_after_a_restart_without_the_proof_on_disk_the_lost_sum_is_of_all_of_them_again(self) -> None:
+        """Clients may not have got it, and open the sum with the cheat alone; it may deal well, or be caught once more."""
+        story = Story(FOUR, LOST)
+
+        assert only(story.join(0, 1, 2, 3), do.StartEpoch)
+        assert only(story.keyed(0, 1, 2, 3), do.OpenSlot).cohort == {0, 1, 2}
+
+    def test_a_roster_without_enough_honest_ones_ends_at_once(self) -> None:
+        story = Story(FOUR, replace(LOST, withdrawn=frozenset({1, 2, 3})))
+
+        assert only(story.log, do.Finish).outcome is do.Outcome.TOO_FEW_SURVIVORS

@@ -43,6 +43,7 @@ class World(RuleBasedStateMachine):
         self.rules = rules
         self.slots, self.epochs = [], []  # the slot log, on disk
         self.asked = (0, frozenset())  # there too: of which round clients were asked to open which sum
+        self.excluded = frozenset()  # there too, from the slot on that comes after the proof
         self.durable = do.Checkpoint(0, 1, 1, Selection())
         self.model_on_disk = ()  # rounds whose sums are in it
         self.records = {}  # history, on disk: round -> times recorded since the checkpoint
@@ -52,6 +53,7 @@ class World(RuleBasedStateMachine):
     def begin(self):
         """A process starts with what is on disk."""
         self.question = None  # StartEpoch, OpenSlot or CloseStage without its answer
+        self.banned = self.excluded
         self.open_slot = None
         self.epoch = None
         self.holders = frozenset()
@@ -66,7 +68,8 @@ class World(RuleBasedStateMachine):
             max([self.durable.next_slot, *(slot + 1 for slot in self.slots)]),
             max([self.durable.next_epoch, *(epoch + 1 for epoch in self.epochs)]),
             self.durable.selection,
-            self.asked[1] if self.asked[0] == self.durable.rounds_done else frozenset(),
+            self.asked[1] - self.excluded if self.asked[0] == self.durable.rounds_done else frozenset(),
+            self.excluded,
         )
         self.state, commands = begin(self.rules, resume)
         self.pending = list(commands)
@@ -103,6 +106,7 @@ class World(RuleBasedStateMachine):
         assert command.members <= self.connected
         assert len(command.members) >= self.rules.quorum
         assert self.open_slot is None
+        assert not command.members & self.banned
         self.epochs.append(command.epoch)
         self.epoch, self.question, self.stages_left = command, command, 2
         self.holders = command.members
@@ -122,8 +126,10 @@ class World(RuleBasedStateMachine):
         assert command.cohort <= self.holders
         assert len(command.cohort) >= self.rules.quorum
         assert command.round_index == len(self.model) < self.rules.rounds
-        if self.asked[0] == command.round_index and self.asked[1] and self.asked[1] <= self.holders:
-            assert command.cohort == self.asked[1], "clients open no other sum"
+        must = self.asked[1] - self.banned
+        if self.asked[0] == command.round_index and must and must <= self.holders:
+            assert command.cohort == must, "clients open no other sum"
+        self.excluded = self.banned
         self.slots.append(command.slot)
         self.open_slot, self.question, self.stages_left = command, command, 2
 
@@ -142,7 +148,7 @@ class World(RuleBasedStateMachine):
         assert command.survivors <= command.cohort
         last = {absence.client for absence in command.absences if absence.slot == command.slot}
         assert last == command.cohort - command.survivors
-        assert 1 <= command.attempts <= self.rules.attempts
+        assert 1 <= command.attempts <= self.rules.attempts + len(self.banned)
         self.records[command.round_index] = 1
 
     def do_checkpoint(self, command):
@@ -177,6 +183,8 @@ class World(RuleBasedStateMachine):
     @rule(target=told, client=clients, last_slot=st.integers(0, 40))
     def join(self, client, last_slot=0):
         self.perform_all()
+        if client in self.banned:
+            return self.tell(on.DeadlinePassed(0))
         self.connected.add(client)
         return self.tell(on.ClientJoined(client, last_slot))
 
@@ -224,18 +232,22 @@ class World(RuleBasedStateMachine):
         if self.state.is_done:
             return self.tell(on.StageOpened(step, frozenset()))
         if data.draw(st.integers(0, 5)) == 0:
-            return self.give_up(step, was_asked=data.draw(st.booleans()))
+            was_asked = data.draw(st.booleans())
+            cohort = sorted(self.open_slot.cohort) if was_asked and self.open_slot is not None else []
+            return self.give_up(step, was_asked=was_asked, cheaters=data.draw(st.frozensets(st.sampled_from(cohort))) if cohort else ())
         if self.stages_left == 0 and self.open_slot is None and data.draw(st.booleans()):
             members = data.draw(st.frozensets(st.sampled_from(range(ROSTER))))
             return self.tell(on.EpochReady(step, members & self.holders))
         return self.answer_well(step)
 
-    def give_up(self, step, *, was_asked=False):
+    def give_up(self, step, *, was_asked=False, cheaters=()):
         asked = self.open_slot.cohort if self.open_slot is not None and was_asked else frozenset()
         if asked:
             self.asked = (self.state.rounds_done, asked)
         self.open_slot = None
-        return self.tell(on.TooFew(step, self.rules.quorum - 1, self.rules.quorum, asked))
+        self.banned |= frozenset(cheaters)
+        self.connected -= frozenset(cheaters)
+        return self.tell(on.TooFew(step, self.rules.quorum - 1, self.rules.quorum, asked, frozenset(cheaters)))
 
     @rule(told_before=told)
     def repeat(self, told_before):
@@ -283,8 +295,8 @@ class World(RuleBasedStateMachine):
             elif self.question is not None:
                 step, self.question = self.question.step, None
                 self.answer_well(step)
-            elif len(self.connected) < ROSTER:
-                self.join(min(set(range(ROSTER)) - self.connected))
+            elif len(self.connected | self.banned) < ROSTER:
+                self.join(min(set(range(ROSTER)) - self.connected - self.banned))
             elif self.state.waiting:
                 self.tell(on.Heard(self.state.step, frozenset()))
             else:

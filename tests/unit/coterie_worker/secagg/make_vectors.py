@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tests.unit.coterie_worker.secagg.simulation import World, identity, model_of, parameters_for, vector_of
 from tests.unit.coterie_worker.secagg.test_forged_adverts import LOW_ORDER
+from tests.unit.coterie_worker.secagg.test_fraud_proofs import accusation, caught
+from tests.unit.coterie_worker.secagg.test_malicious_clients import CHEAT
 from tests.unit.coterie_worker.secagg.test_messages import BAD, EXAMPLES
 
 from coterie_worker.secagg import errors, graph
@@ -21,7 +23,7 @@ from coterie_worker.secagg.contexts import advert_context, graph_seed, header_ha
 from coterie_worker.secagg.dealing import Kind, commit_share
 from coterie_worker.secagg.keys import OneUse, check_exchange_key, open_sealed, public_of, seal
 from coterie_worker.secagg.masks import pair_mask_key, self_mask_key, take_masks
-from coterie_worker.secagg.messages import SlotStart, decode_message, encode_message
+from coterie_worker.secagg.messages import FraudProof, SlotStart, decode_message, encode_message
 from coterie_worker.secagg.shamir import combine, split
 
 if TYPE_CHECKING:
@@ -307,6 +309,48 @@ def wrong_requests(world: World, payload: bytes) -> list[tuple[str, bytes]]:
     return [("another slot's request", _changed(payload, slot=1)), *((name, _request(world, chosen)) for name, chosen in sets.items())]
 
 
+def frauds() -> list[Entry]:
+    """What client 1 of 4 says to proofs that client 2 cheated, and that others did. Most are none."""
+    world, payload = caught(4)
+    adverts = [encode_message(advert).hex() for advert in world.server._keys.by_index.values()]  # type: ignore[union-attr]
+    facts = {"session": _session(world), "adverts": adverts, "index": INDEX}
+    client: Any = world.clients[INDEX]
+    entries = [{"name": "a true proof", **facts, "bytes": payload.hex(), "result": None}]
+    for name, wrong in wrong_proofs(world, payload).items():
+        entries.append({"name": name, **facts, "bytes": wrong.hex(), **_error(client, wrong)})
+    assert client.receive(payload) == ()
+    return entries
+
+
+def wrong_proofs(world: World, payload: bytes) -> dict[str, bytes]:
+    proof, honest, own = decode_message(payload), accusation(world, 3), accusation(world, INDEX)
+    assert isinstance(proof, FraudProof)
+    rows, other = proof.shares, (3, *proof.shares[2][1:])
+    first, row, share = rows[0]
+    changes: dict[str, Entry] = {
+        "of another session": {"sid": bytes(32)},
+        "of another slot": {"slot": 1},
+        "of a slot beyond the epoch": {"slot": 2},
+        "about another client": {"dealer": 3},
+        "about a stranger": {"dealer": 9},
+        "with a share too few": {"shares": rows[:2]},
+        "with a share too many": {"shares": (*rows, other)},
+        "with a holder twice": {"shares": (rows[0], rows[0], rows[2])},
+        "with holders out of order": {"shares": (rows[1], rows[0], rows[2])},
+        "with a stranger among the holders": {"shares": (*rows[:2], (9, *rows[2][1:]))},
+        "with a hash too few": {"hashes": proof.hashes[:-1]},
+        "with a hash changed": {"hashes": (*proof.hashes[:-1], bytes(32))},
+        "with commitments that were not signed": {"shares": ((first, bytes(32) + row[32:], share), *rows[1:])},
+        "with commitments cut": {"shares": ((first, row[:64], share), *rows[1:])},
+        "with a share changed": {"shares": ((first, row, share[:-1] + b"\0"), *rows[1:])},
+        "without a signature": {"signature": bytes(64)},
+        "with another client's signature": {"signature": honest.signature},
+    }
+    genuine = {"about an honest client": encode_message(honest), "about ourselves": encode_message(own)}
+    assert proof.dealer == CHEAT
+    return genuine | {name: _changed(payload, **change) for name, change in changes.items()}
+
+
 def content() -> Entry:
     """Return the whole file."""
     provenance = "made by make_vectors.py (coterie_worker.secagg), verified by test_vectors.py (second_party.py: pycryptodome)"
@@ -317,6 +361,7 @@ def content() -> Entry:
     ]
     commitments = [commitment_vector("seed", 0, 5, 7, Kind.SEED), commitment_vector("mask key", 1023, 0, 2**62, Kind.MASK_KEY)]
     made = {"messages": messages(), "keys": keys(), "seals": seals(), "shares": shares(), "masks": masks, "commitments": commitments}
+    made["frauds"] = frauds()
     return {"version": 1, "provenance": provenance, **made, "graphs": graphs(), "transcripts": [transcript(32), transcript(16)]}
 
 

@@ -96,6 +96,7 @@ SHAPES: dict[int, list[Any]] = {
     12: [HASH, NUMBER, NUMBER, INDEX, SIGNATURE],
     13: [HASH, HASH],
     14: [HASH, ("many", [INDEX, HASH])],
+    15: [HASH, NUMBER, INDEX, ("many", HASH), SIGNATURE, ("many", [INDEX, octets(64, 64 * SLOTS), octets(33)])],
 }
 
 

@@ -129,6 +129,31 @@ def ordered(members: list[int], sid: bytes, parts: list[tuple[int, bytes]]) -> l
     return [member for _, member in sorted((digest("graph", seed, member), member) for member in members)]
 
 
+def check_fraud(session: dict[str, Any], adverts: list[bytes], index: int, payload: bytes) -> None:
+    """Client `index` of an epoch with these adverts hears a proof of fraud: it agrees, or the refusal is raised."""
+    number, (sid, slot, dealer, hashes, signature, shares) = read(payload)
+    known = {values[3]: values for _, values in map(read, adverts)}
+    holders, chosen = sorted(known), [holder for holder, _, _ in shares]
+    base, epoch, first = known[index][:3]
+    need(number == 15, "Unexpected")
+    need(sid == digest("session", base, epoch, first, adverts), "WrongSession")
+    need(dealer != index and dealer in known and 0 <= slot - first < session["slots_per_epoch"], "BadProof")
+    need(chosen == sorted(set(chosen) & set(holders)) and len(chosen) == session["threshold"], "BadProof")
+    need(len(hashes) == len(holders), "BadProof")
+    for holder, row, _ in shares:
+        need(len(row) == 64 * session["slots_per_epoch"] and sha256(row).digest() == hashes[holders.index(holder)], "BadProof")
+    signed = [[holder, one] for holder, one in zip(holders, hashes, strict=True)]
+    verify(bytes.fromhex(session["roster"][dealer]["public_key"]), signature, context("dealing", sid, dealer, signed))
+    for holder, row, one in shares:
+        made = commitments(sid, dealer, holder, slot, one)
+        need(made == row[64 * (slot - first) :][:32] and int.from_bytes(one, "big") < PRIME, "BadShare")
+    try:
+        secret = rebuild({holder: int.from_bytes(one, "big") for holder, _, one in shares})
+    except Refused:
+        return  # not even a seed's length
+    need(digest("seed-commit", base, epoch, dealer, slot, secret) != known[dealer][6][32 * (slot - first) :][:32], "BadProof")
+
+
 # --- one client ----------------------------------------------------------------------------------------------------------
 
 

@@ -48,6 +48,13 @@ def test_a_wrong_sum_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
         TARGETS["network"](seeds("network")[0])
 
 
+def test_an_honest_dealer_that_is_disqualified_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client.Verifier, "check", lambda *_: None)
+    with pytest.raises(AssertionError, match="an honest dealer was disqualified"):
+        TARGETS["client"](bytes([len(targets.STAGES), 3, 4, 3, 3, 0, 0, 0]))
+    targets.scene.cache_clear()
+
+
 def test_shares_without_a_quorum_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "check_quorum", lambda *_: None)
     stage = bytes([targets.STAGES.index(Stage.UNMASK)])

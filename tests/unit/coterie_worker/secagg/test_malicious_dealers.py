@@ -50,12 +50,13 @@ class Liar(ClientEpoch):
         return (Dealing(honest.sid, sealed, self._identity.sign(dealing.dealing_context(honest.sid, self.index, sealed))),)
 
 
-def with_liar(n: int, *, least: int = 3, **lies: Any) -> World:
-    world = World(parameters_for(n, least=least))
-    liar = Liar(world.parameters, CHEAT, identity(CHEAT), MASKED_POLICY, seeded("liar"))
-    for name, lie in lies.items():
-        setattr(liar, name, lie)
-    world.clients[CHEAT] = liar
+def with_liar(n: int, *, least: int = 3, who: Sequence[int] = (CHEAT,), colluders: int | None = None, **lies: Any) -> World:
+    world = World(parameters_for(n, least=least, colluders=colluders))
+    for index in who:
+        liar = Liar(world.parameters, index, identity(index), MASKED_POLICY, seeded("liar", index))
+        for name, lie in lies.items():
+            setattr(liar, name, lie)
+        world.clients[index] = liar
     return world
 
 
@@ -107,7 +108,8 @@ def test_a_dealer_of_shares_of_another_secret_is_named_and_the_slot_burnt(lie: A
     with pytest.raises(DealerCheated, match=f"client 2 dealt shares of another {what}") as raised:
         world.finish()
 
-    assert raised.value.dealer == CHEAT
+    assert raised.value.dealers == {CHEAT}
+    assert len(raised.value.proofs) == 1 - len(lost), "of a dealer that dropped, no sum is open"
     assert world.server.cheaters == {CHEAT}  # type: ignore[union-attr]
     assert world.server.stage is Stage.READY
 
@@ -123,7 +125,7 @@ def test_a_dealer_that_cheated_is_left_out_and_the_next_epoch_opens_without_it()
     world = with_liar(6, splits=of_another_secret).set_up().open().upload()
     with pytest.raises(DealerCheated) as raised:
         world.finish()
-    rest = set(range(6)) - {raised.value.dealer}
+    rest = set(range(6)) - raised.value.dealers
     again = World(world.parameters, members=rest, epoch=2, first_slot=2).set_up().open(2).upload(slot=2)
 
     assert np.array_equal(again.finish().sum, plain_sum(rest, 2))
@@ -141,4 +143,25 @@ def test_a_dealer_and_a_holder_that_lie_are_told_apart() -> None:
         dealt.finish()
 
     assert lied.value.sender == CHEAT
-    assert dealer.value.dealer == CHEAT
+    assert dealer.value.dealers == {CHEAT}
+
+
+def test_all_dealers_that_cheated_are_found_in_one_slot() -> None:
+    world = with_liar(9, who=(2, 5, 7), colluders=0, splits=of_another_secret).set_up().open()
+    world.lose({7})
+    world.upload()
+    with pytest.raises(DealerCheated, match=r"client 2 .* seed .*; client 5 .* seed .*; client 7 .* mask key") as raised:
+        world.finish()
+
+    assert raised.value.dealers == {2, 5, 7}
+    assert [decode_message(proof).dealer for proof in raised.value.proofs] == [2, 5]  # type: ignore[union-attr]
+
+
+def test_a_dealer_of_one_inconsistent_share_is_excluded_too_once_the_slot_is_burnt() -> None:
+    world = with_liar(6, who=(2, 3), colluders=0, splits=with_one_bad_share)
+    world.clients[3].splits = of_another_secret  # type: ignore[union-attr]
+    world.set_up().open().upload()
+    with pytest.raises(DealerCheated) as raised:
+        world.finish()
+
+    assert raised.value.dealers == {2, 3}

@@ -19,6 +19,7 @@ from coterie_worker.secagg.messages import (
     Dealing,
     Delivery,
     EpochStart,
+    FraudProof,
     GraphPart,
     GraphParts,
     Message,
@@ -49,6 +50,7 @@ EXAMPLES: list[Message] = [
     PlainJoin(H, 1, 0, 3, S),
     GraphPart(H, H),
     GraphParts(H, ((0, H), (1, H))),
+    FraudProof(H, 5, 2, (H, H, H), S, ((0, H * 4, bytes(33)), (7, H * 4, H + b"\0"))),
 ]
 
 
@@ -71,7 +73,7 @@ BAD: dict[str, tuple[bytes, type[Exception]]] = {
     "the next version": (encode([2, 9, H, 5, S]), errors.UnknownVersion),
     "a version that is bytes": (encode([b"\1", 9, H, 5, S]), errors.UnknownVersion),
     "message number zero": (encode([1, 0, H, 5, S]), errors.UnknownMessage),
-    "message number 15": (encode([1, 15]), errors.UnknownMessage),
+    "message number 16": (encode([1, 16]), errors.UnknownMessage),
     "a message number that is bytes": (encode([1, b"9"]), errors.UnknownMessage),
     "a message number that is a list": (encode([1, [9]]), errors.UnknownMessage),
     "a field too few": (encode(CONSISTENT[:-1]), errors.WrongLength),
@@ -86,6 +88,10 @@ BAD: dict[str, tuple[bytes, type[Exception]]] = {
     "a number for a list": (encode([1, 10, H, 5, 7]), errors.WrongType),
     "a number for a row": (encode([1, 10, H, 5, [7]]), errors.WrongType),
     "a row too short": (encode([1, 10, H, 5, [[7]]]), errors.WrongLength),
+    "a share too short": (encode([1, 15, H, 5, 2, [H], S, [[0, H * 4, bytes(32)]]]), errors.WrongLength),
+    "commitments of one secret": (encode([1, 15, H, 5, 2, [H], S, [[0, H, bytes(33)]]]), errors.WrongLength),
+    "a dealer beyond any roster": (encode([1, 15, H, 5, 1024, [H], S, []]), errors.OutOfRange),
+    "more hashes than any roster": (encode([1, 15, H, 5, 2, [H] * 1025, S, []]), errors.TooLarge),
     "more rows than any roster": (encode([1, 7, H, 1, H, [0] * 1025, 0, 1, H]), errors.TooLarge),
     "lists in lists in lists": (b"\x81" * 5 + b"\x00", errors.TooLarge),
     "ten thousand lists": (b"\x81" * 10_000, errors.TooLarge),

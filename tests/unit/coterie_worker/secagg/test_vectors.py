@@ -97,6 +97,12 @@ def test_commitments_are_alike(vector: dict[str, Any]) -> None:
     assert row[-32:].hex() == vector["commitment"]
 
 
+@named("frauds")
+def test_proofs_of_fraud_are_believed_or_refused_alike(vector: dict[str, Any]) -> None:
+    adverts = [bytes.fromhex(advert) for advert in vector["adverts"]]
+    expect(vector, lambda: second_party.check_fraud(vector["session"], adverts, vector["index"], bytes.fromhex(vector["bytes"])))
+
+
 @named("graphs")
 def test_graphs_are_ordered_alike(vector: dict[str, Any]) -> None:
     n, half = vector["members"], vector["k"] // 2
@@ -129,7 +135,7 @@ def test_a_clients_epoch_has_the_same_bytes_and_the_same_refusals(vector: dict[s
 
 def verdicts() -> list[bool]:
     steps = [step for vector in VECTORS["transcripts"] for step in vector["steps"]]
-    entries = [*VECTORS["messages"], *VECTORS["keys"], *VECTORS["seals"], *steps]
+    entries = [*VECTORS["messages"], *VECTORS["keys"], *VECTORS["seals"], *VECTORS["frauds"], *steps]
     return ["error" in entry for entry in entries]
 
 
