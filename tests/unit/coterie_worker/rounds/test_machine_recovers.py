@@ -178,6 +178,30 @@ class TestCheaters:
         assert only(commands, do.StartEpoch).members == {0, 1, 3}
         assert only(story.keyed(0, 1, 3), do.OpenSlot).cohort == {0, 1, 3}
 
+    def late(self) -> Story:
+        """Client 3 was asked and late, and the sum of the other three is spoiled by client 2."""
+        story = Story(FOUR).training(0, 1, 2, 3)
+        story.heard(3)
+        story.deadline()
+        story.opened(0, 1, 2, 3)
+        story.heard()
+        story.tell(on.TooFew(story.state.step, 2, 2, frozenset({0, 1, 2}), frozenset({2})))
+        return story
+
+    def test_the_rest_is_asked_again_and_nobody_else(self) -> None:
+        assert only(self.late().keyed(0, 1, 3), do.OpenSlot).cohort == {0, 1}
+
+    def test_an_honest_one_that_is_missing_then_is_still_waited_for(self) -> None:
+        story = self.late()
+        story.tell(on.ClientLeft(1))
+        story.opened(0, 3)
+        story.heard()
+        commands = story.tell(on.TooFew(story.state.step, 1, 2))
+
+        assert do.Await(story.state.step, 600) in commands
+        assert story.state.phase is Phase.GATHERING
+        assert only(story.join(1), do.StartEpoch).members == {0, 1, 3}
+
     def test_all_that_cheated_in_one_slot_cost_one_try(self) -> None:
         story, commands = self.spoiled(1, 2)
 

@@ -63,6 +63,12 @@ def with_share(proof: FraudProof, at: int, **cells: Any) -> tuple[tuple[int, byt
     return (*proof.shares[:at], changed, *proof.shares[at + 1 :])
 
 
+def signed_by_the_cheat(proof: FraudProof, hashes: tuple[bytes, ...]) -> dict[str, Any]:
+    """Hashes and signature of a dealing as the cheat could sign it for an aggregator that it works with."""
+    covered = commitments_context(proof.sid, CHEAT, list(zip(range(N), hashes, strict=True)))
+    return {"hashes": hashes, "signature": identity(CHEAT).sign(covered)}
+
+
 def stays_strict(world: World) -> None:
     """The victim opens no sum without the cheat, as before."""
     assert world.clients[VICTIM].memory.disqualified == set()
@@ -130,10 +136,15 @@ def test_commitments_that_the_dealer_did_not_sign_are_refused() -> None:
 
 
 @pytest.mark.parametrize("length", [64, 192])
-def test_commitments_for_another_number_of_slots_are_refused(length: int) -> None:
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_commitments_for_another_number_of_slots_are_refused_even_if_their_dealer_signs_them(length: int, is_signed: bool) -> None:
     world, payload = caught()
-    row = (parsed(payload).shares[1][1] * 2)[:length]
-    refuses(world, tampered(payload, shares=with_share(parsed(payload), 1, row=row)), errors.BadProof, "holder 1 are not those")
+    proof = parsed(payload)
+    row = (proof.shares[1][1] * 2)[:length]
+    changes: dict[str, Any] = {"shares": with_share(proof, 1, row=row)}
+    if is_signed:
+        changes |= signed_by_the_cheat(proof, (proof.hashes[0], hash_commitments(row), *proof.hashes[2:]))
+    refuses(world, tampered(payload, **changes), errors.BadProof, "holder 1 are not those")
 
     stays_strict(world)
 
@@ -154,10 +165,9 @@ def test_a_share_that_is_no_field_element_is_refused_even_if_its_dealer_committe
     proof, high = parsed(payload), (PRIME + 1).to_bytes(33)
     rows = {holder: row for holder, row, _ in proof.shares}
     rows[0] = commit_share(proof.sid, (CHEAT, 0, 0, Kind.SEED), high) + rows[0][32:]
-    hashes = (hash_commitments(rows[0]), *proof.hashes[1:])
-    signature = identity(CHEAT).sign(commitments_context(proof.sid, CHEAT, list(zip(range(N), hashes, strict=True))))
-    shares = with_share(proof, 0, row=rows[0], share=high)
-    refuses(world, tampered(payload, hashes=hashes, signature=signature, shares=shares), errors.BadShare, "canonical")
+    changes = signed_by_the_cheat(proof, (hash_commitments(rows[0]), *proof.hashes[1:]))
+    changes["shares"] = with_share(proof, 0, row=rows[0], share=high)
+    refuses(world, tampered(payload, **changes), errors.BadShare, "canonical")
 
     stays_strict(world)
 
