@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 COMPLETE_UP_TO: Final = 200
 SECURITY_BITS: Final = 40  # the graph fails to protect somebody with probability below 2^-40
+ISOLATION_BITS: Final = 34  # drops chosen after the order is known divide the honest with probability below 2^-34; 16 orders: 2^-30
 CORRECTNESS_BITS: Final = 20  # it fails to open with a tenth of the clients gone with probability below 2^-20
 DROP_PERCENT: Final = 10
 
@@ -112,7 +113,8 @@ def degree_for(members: int, colluders: int, drop_percent: int = DROP_PERCENT, *
 
     The bounds: after colluders and a tenth of all are taken away, the rest is connected; no client has t corrupt neighbors
     (2^-41 each), and against a malicious aggregator two sets of t neighbors have an honest client in common; t neighbors of
-    every client stay (2^-20). Source: Bell et al. 2020, Theorem 3.10 and Lemmas A.3-A.5.
+    every client stay (2^-20). Source: Bell et al. 2020, Theorem 3.10 and Lemmas A.3-A.5. And ours, see `isolation_bits`: drops
+    that a malicious aggregator chooses don't divide the honest (2^-34).
     """
     dropped = members * drop_percent // 100
     for neighbors in range(2, members - 1, 2):
@@ -121,8 +123,9 @@ def degree_for(members: int, colluders: int, drop_percent: int = DROP_PERCENT, *
         threshold = _most_corrupt(members, neighbors, colluders) + 1
         if is_malicious:
             threshold = (neighbors + threshold - 1) // 2 + 1
-        if threshold <= _fewest_left(members, neighbors, members - dropped):
-            return Degree(neighbors, max(2, threshold))
+        degree = Degree(neighbors, max(2, threshold))
+        if threshold <= _fewest_left(members, neighbors, members - dropped) and not (is_malicious and _divides(members, colluders, degree)):
+            return degree
     return None
 
 
@@ -160,6 +163,18 @@ def isolation_bits(members: int, colluders: int, degree: Degree) -> float:
     Where every survivor has t neighbors among the survivors, honest ones fall apart only if in two places at least
     t - k/2 of k/2 clients in a row are corrupt. Both together are k clients at random, at least 2t - k of them corrupt.
     """
+    divided, whole = _divided(members, colluders, degree)
+    return inf if divided == 0 else _log2(whole) - _log2(divided)
+
+
+def _divides(members: int, colluders: int, degree: Degree) -> bool:
+    """Whether `isolation_bits` are too few, in whole numbers: everyone has to come to the same answer."""
+    divided, whole = _divided(members, colluders, degree)
+    return divided << ISOLATION_BITS >= whole
+
+
+def _divided(members: int, colluders: int, degree: Degree) -> tuple[int, int]:
+    """Return the bound on the probability of `isolation_bits` as numerator and denominator."""
     half, least = degree.neighbors // 2, degree.threshold - degree.neighbors // 2
     others = members - 2 * half
     corrupt_twice = sum(
@@ -168,7 +183,7 @@ def isolation_bits(members: int, colluders: int, degree: Degree) -> float:
         for second in range(least, min(half, colluders - first) + 1)
     )
     pairs = members * (others - 1)  # twice their number
-    return inf if corrupt_twice == 0 else _log2(2 * comb(members, colluders)) - _log2(corrupt_twice * pairs)
+    return corrupt_twice * pairs, 2 * comb(members, colluders)
 
 
 def _log2(number: int) -> float:

@@ -21,12 +21,12 @@ from tests.unit.coterie_worker.secagg.simulation import (
     tampered,
 )
 
-from coterie_worker.secagg import ClientEpoch, Stage, TooFewSurvivors, errors, graph
+from coterie_worker.secagg import ClientEpoch, Stage, TooFewSurvivors, default_colluders, errors, graph
 from coterie_worker.secagg import parameters as rules
 from coterie_worker.secagg.contexts import graph_seed
 from coterie_worker.secagg.graph import Degree, Graph, complete, degree_for, isolation_bits, sparse
 from coterie_worker.secagg.memory import MAX_GRAPHS, ClientMemory
-from coterie_worker.secagg.messages import EpochStart, GraphParts, Survivors, UnmaskRequest, decode_message, encode_message
+from coterie_worker.secagg.messages import MAX_ROSTER, EpochStart, GraphParts, Survivors, UnmaskRequest, decode_message, encode_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +86,57 @@ def test_drops_chosen_after_the_graph_is_known_divide_the_honest_with_probabilit
     assert degree is not None
 
     assert 35 < isolation_bits(n, c, degree) < 40
+
+
+def bits_once_more(n: int, c: int, degree: Degree) -> float:
+    """`isolation_bits` in floating point: the second run is drawn from what the first one leaves."""
+    half, least = degree.neighbors // 2, degree.threshold - degree.neighbors // 2
+    first = np.arange(least, min(half, c) + 1)
+    second = np.array([hypergeom.sf(least - 1, n - half, c - corrupt, half) for corrupt in first])
+    both = float(np.sum(hypergeom.pmf(first, n, c, half) * second))
+    return float(-np.log2(n * (n - 2 * half - 1) / 2 * both)) if both > 0 else float("inf")
+
+
+SIZES = range(134, MAX_ROSTER + 1)  # from the fewest that an epoch of a sparse job can have
+
+
+@pytest.mark.parametrize(
+    ("sizes", "colluders"),
+    [
+        (SIZES, lambda n: n // 10),
+        (SIZES[::12], lambda n: n // 5),
+        (SIZES[5::12], default_colluders),
+        (SIZES[::5], lambda n: 1 + n * 377 % (n // 3)),
+    ],
+    ids=["a tenth", "a fifth", "the default", "any"],
+)
+def test_chosen_drops_divide_the_honest_below_two_to_the_minus_34_at_every_size(sizes: range, colluders: Callable[[int], int]) -> None:
+    chosen = {(n, c): degree for n in sizes if (degree := degree_for(n, c := colluders(n)))}
+
+    assert len(chosen) > len(sizes) // 2
+    assert all(isolation_bits(n, c, degree) > 34 for (n, c), degree in chosen.items())
+
+
+def test_a_degree_that_would_let_chosen_drops_divide_the_honest_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isolation_bits(898, 89, Degree(92, 64)) < 35
+    monkeypatch.setattr(graph, "ISOLATION_BITS", 36)
+    degree = degree_for.__wrapped__(898, 89)  # past the cache
+
+    assert degree.neighbors > 92
+    assert isolation_bits(898, 89, degree) > 36
+    assert min(thresholds(898, 89, degree.neighbors)) == degree.threshold
+    assert degree_for.__wrapped__(898, 89, is_malicious=False) == degree_for(898, 89, is_malicious=False)
+
+
+@pytest.mark.parametrize("c", [0, 1, 20, 86, 89, 100, 200, 299, 340])
+@pytest.mark.parametrize("n", [898, 861, 1000, MAX_ROSTER])
+def test_the_bound_on_chosen_drops_holds_by_another_calculation(n: int, c: int) -> None:
+    degree = degree_for(n, c)
+    assert degree is not None
+    bits = bits_once_more(n, c, degree)
+
+    assert bits > 34
+    assert isolation_bits(n, c, degree) == pytest.approx(bits, abs=1e-6)
 
 
 def test_without_colluders_nothing_divides_the_honest() -> None:
