@@ -107,6 +107,7 @@ class Client:
         limits = Limits(
             {VectorKind.LAYOUT: LAYOUT_BYTES, VectorKind.INITIAL: MODEL_BYTES, VectorKind.PARAMETERS: MODEL_BYTES},
             control_bytes(len(job.roster), job.aggregation.slots_per_epoch),
+            len(job.roster),
         )
         peer = Peer(role.aggregator, PORT_ROUNDS, pod.at(PATH_HOSTS), (pod.at(PATH_TLS) / "ca.crt").read_bytes())
         self._connection = Connection(peer, Credential(job.job_uid, role.index, spec_hash, self._identity), limits)

@@ -8,7 +8,9 @@ from typing import Final
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 WORD_BYTES: Final = 4
-LEAST_CHUNK: Final = 64 * KIB  # below it, frames cost more than what they carry
+LEAST_CHUNK: Final = 128 * KIB  # below it, frames cost more than what they carry
+LEAST_WINDOW: Final = 512 * KIB
+MOST_WINDOW: Final = 4 * MIB  # 80 MB/s at 50 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +19,10 @@ class Limits:
 
     vector_bytes: dict[int, int]  # by kind of vector; a kind that isn't here is refused
     control_bytes: int  # one control message
-    clients: int = 1  # of the roster: bounds how many streams a server takes
+    clients: int = 1  # of the roster: bounds how many streams a server takes, and what it keeps for each
     chunk_bytes: int = MIB
-    sending_bytes: int = 10 * MIB  # one chunk on its way to every client, however slow: each may wait in memory
+    sending_bytes: int = 5 * MIB  # one chunk on its way to every client, however slow: each may wait in memory
+    receiving_bytes: int = 40 * MIB  # windows of all streams: what a connection has once buffered, the heap is slow to give back
     queued_messages: int = 256  # sent and not yet acknowledged
     uploads: int = 2  # in memory at a time
     chunks_on_the_way: int = 4  # to clients, of all vectors together
@@ -34,9 +37,14 @@ class Limits:
 
     @property
     def sent_chunk_bytes(self) -> int:
-        """Largest chunk sent; of many clients each gets smaller ones."""
+        """Largest chunk sent, either way; among many clients they are smaller."""
         share = self.sending_bytes // self.clients // LEAST_CHUNK * LEAST_CHUNK
         return min(self.chunk_bytes, max(LEAST_CHUNK, share))
+
+    @property
+    def window_bytes(self) -> int:
+        """What one stream may send ahead of being read."""
+        return min(MOST_WINDOW, max(LEAST_WINDOW, self.receiving_bytes // self.clients))
 
     @property
     def message_bytes(self) -> int:

@@ -21,7 +21,6 @@ from coterie_worker.transport import tls13
 from coterie_worker.transport.auth import NONCE_BYTES, SESSION_BYTES, VERSION, Admission, Claim, NotAuthenticated
 from coterie_worker.transport.codec import METHOD, SERVICE, AnyFrame, ChunkFrame, body_of, from_bytes, to_bytes
 from coterie_worker.transport.gate import UploadGate
-from coterie_worker.transport.limits import MIB
 from coterie_worker.transport.link import END_OF_STREAM, LinkFull, Receiver, Sender
 from coterie_worker.transport.messages import (
     Control,
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FROM_CLIENT: Final = frozenset({"control", "vector_begin", "chunk", "vector_end", "drop"})
-WINDOW_BYTES: Final = 4 * MIB  # 80 MB/s at 50 ms
 BACKLOG: Final = 64  # messages of one client that wait for the aggregator
 STREAMS_PER_CLIENT: Final = 4  # room for those that break and come back before the old one is noticed
 
@@ -313,5 +311,5 @@ def server_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         # A fixed window: probing for more would let each of many streams buffer as much as the fastest needs.
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
+        ("grpc.http2.lookahead_bytes", limits.window_bytes),
     ]

@@ -58,9 +58,14 @@ def test_none_is_larger_than_what_the_peer_accepts() -> None:
     assert tiny.bytes == 64
 
 
-@pytest.mark.parametrize(("clients", "largest"), [(1, MIB), (10, MIB), (20, MIB // 2), (100, MIB // 16), (100_000, MIB // 16)])
+@pytest.mark.parametrize(("clients", "largest"), [(1, MIB), (5, MIB), (10, MIB // 2), (20, MIB // 4), (100, MIB // 8), (100_000, MIB // 8)])
 def test_the_more_clients_the_smaller_the_chunks_that_may_wait_for_them(clients: int, largest: int) -> None:
     assert Limits({}, control_bytes=64, clients=clients).sent_chunk_bytes == largest
+
+
+@pytest.mark.parametrize(("clients", "ahead"), [(1, 4 * MIB), (10, 4 * MIB), (40, MIB), (80, MIB // 2), (100_000, MIB // 2)])
+def test_the_more_clients_the_less_each_sends_ahead_of_being_read(clients: int, ahead: int) -> None:
+    assert Limits({}, control_bytes=64, clients=clients).window_bytes == ahead
 
 
 def test_no_chunk_is_larger_than_the_other_side_accepts() -> None:
