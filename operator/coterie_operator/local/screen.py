@@ -37,12 +37,14 @@ class Screen(Protocol):
 
 
 def open_screen(out: TextIO | None = None) -> Screen:
-    """Return a live table if `out` (standard output) is a terminal, and plain lines if not."""
+    """Return a live table if `out` (standard output) is a terminal that can move its cursor, and plain lines if not."""
     out = out or sys.stdout
     if out.isatty():
         from rich.console import Console
 
-        return LiveScreen(Console(file=out))
+        console = Console(file=out)
+        if not console.is_dumb_terminal:
+            return LiveScreen(console)
     return PlainScreen(out)
 
 

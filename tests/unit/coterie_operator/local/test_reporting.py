@@ -111,9 +111,10 @@ def test_plain_lines_wait_for_the_first_word_on_a_job() -> None:
     assert out.getvalue() == ""
 
 
-def test_the_live_table_shows_the_newest_rounds() -> None:
+def test_the_live_table_shows_the_newest_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
+    monkeypatch.setenv("TERM", "xterm")
     out = io.StringIO()
     screen = LiveScreen(Console(file=out, force_terminal=True, width=120))
     screen.show(Snapshot(job(tenants=[{"namespace": "a", "name": "x", "state": "Ready"}])))
@@ -127,6 +128,19 @@ def test_the_live_table_shows_the_newest_rounds() -> None:
 
 def test_output_that_is_no_terminal_gets_plain_lines() -> None:
     assert isinstance(open_screen(io.StringIO()), PlainScreen)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("term", "kind"), [("xterm", LiveScreen), ("dumb", PlainScreen)])
+def test_a_terminal_that_can_not_move_its_cursor_gets_plain_lines(
+    term: str, kind: type[LiveScreen | PlainScreen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    assert isinstance(open_screen(Terminal()), kind)
 
 
 def test_the_silent_screen_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
