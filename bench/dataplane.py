@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
 from pathlib import Path
@@ -29,8 +28,7 @@ def secure_round() -> Iterable[Row]:
     ours = statistics.median(run(size).seconds)
     raw = statistics.median(seconds_per_round(10, 1_000_000, 11))
     yield Row("round, n=10, d=1e6, over gRPC and TLS, vs the same bytes raw", ours, raw, "s", 2.0)
-    limit = raw + primitives.seconds(10, 1_000_000) / (os.cpu_count() or 1)
-    yield Row("its limit: raw bytes, and the round's library calls on all cores", limit, raw, "s", 2.0)
+    yield primitives.limit(raw, 10, 1_000_000, 2.0)
 
 
 def pace() -> Iterable[Row]:

@@ -15,6 +15,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from bench.table import Row
 from coterie_worker.entropy import system_entropy
 from coterie_worker.secagg import Encoding, default_colluders, least_threshold
 
@@ -38,6 +39,12 @@ def seconds(clients: int, values: int) -> float:
     client = clients * mask + 2 * sha + rounding + (clients + quorum) * check
     aggregator = clients * (mask + sha + 2 * check)
     return clients * client + aggregator
+
+
+def limit(raw: float, clients: int, values: int, target: float) -> Row:
+    """What a round takes at least, vs `raw`, the seconds of the same bytes alone."""
+    least = raw + seconds(clients, values) / (os.cpu_count() or 1)
+    return Row("its limit: raw bytes, and the round's library calls on all cores", least, raw, "s", target)
 
 
 def _mask(words: np.ndarray) -> None:

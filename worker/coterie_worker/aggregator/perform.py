@@ -56,7 +56,6 @@ class Performer:
         self._timer: asyncio.TimerHandle | None = None
         self._holds: dict[int, int] = {}  # client -> version that was sent in its session
         self._norm = 0.0
-        self._slot = 0  # the last one that was opened
         self._to_log: tuple[int, frozenset[int]] | None = None  # a slot and who cheated in it, once everyone else has the proofs
         self.banned: set[int] = set()  # take no part any more, whatever they say
         self.model = model
@@ -96,7 +95,6 @@ class Performer:
     async def _open_slot(self, command: do.OpenSlot) -> on.Answer:
         epoch, model = self._require_epoch(), self.model
         await asyncio.to_thread(self._log_slot, command)
-        self._slot = command.slot
         deadline = int(1000 * (time.time() + self._job.round_deadline_seconds))
         try:
             outbox = epoch.start_slot(command.slot, model.hash, command.cohort, deadline, model.encoding.size)
@@ -137,7 +135,8 @@ class Performer:
         rest = epoch.live - error.dealers
         for proof in error.proofs:
             self._send(dict.fromkeys(sorted(rest), proof))
-        self._to_log = self._slot, error.dealers
+        assert epoch.frozen is not None, "shares are asked for once the survivors are fixed"
+        self._to_log = epoch.frozen.header.slot, error.dealers
         return on.TooFew(command.step, len(rest), self._parameters.min_survivors, self._asked(Stage.UNMASK), error.dealers)
 
     def _asked(self, stage: Stage) -> frozenset[int]:
