@@ -56,16 +56,17 @@ def has_numbers(prometheus: Prometheus, expr: str) -> bool:
     return bool(found) and all(map(math.isfinite, found))
 
 
-def await_numbers(prometheus: Prometheus, expressions: list[str]) -> None:
-    """Return once each expression has had numbers: a quantile has none again as soon as nothing is reconciled."""
+def await_numbers(prometheus: Prometheus, expressions: list[str], watched: Run) -> None:
+    """Return once each expression has had numbers; the job is touched meanwhile, since a quantile has none where nothing is reconciled."""
     silent = set(expressions)
 
     def ask() -> bool:
+        watched.touch()
         silent.difference_update([expr for expr in silent if has_numbers(prometheus, expr)])
         return not silent
 
     try:
-        wait_until(ask, "every panel has data", 60)
+        wait_until(ask, "every panel has data", 60, every_seconds=0.5)
     except TimeoutError as error:
         raise AssertionError(f"no numbers in 60 s: {sorted(silent)}") from error
 
@@ -76,7 +77,7 @@ def test_the_operators_dashboard_has_data_and_final_values_outlive_the_operator(
     assert PROGRAM is not None, "prometheus is not installed, and CI must have it (Debian: apt-get install prometheus)"
     with Prometheus(tmp_path / "first", [f"127.0.0.1:{operator.metrics_port}"], nobody) as prometheus:
         queries = [query for panel in OPERATOR.panels if panel.quiet not in QUIET for query in panel.queries]
-        await_numbers(prometheus, [as_sent(query.expr, WINDOW) for query in queries])
+        await_numbers(prometheus, [as_sent(query.expr, WINDOW) for query in queries], watched)
         requests = {(each["metric"]["verb"], each["metric"]["code"]) for each in prometheus.now("coterie_api_requests_total")}
         status = watched.succeeds()
         wait_until(lambda: told(prometheus, "condition", "watched", condition="Succeeded", status="True") == [1], "its end is told", 30)
