@@ -15,7 +15,7 @@ from tests.cluster import chart
 from tests.controlplane.scenario import JOBS, Run
 from tests.controlplane.writes import Writes, table
 from tests.e2e import place, release
-from tests.e2e.site import Site
+from tests.e2e.site import Site, alone
 
 from bench.table import Row, render
 
@@ -70,7 +70,7 @@ def _is_operator(process: psutil.Process) -> bool:
 
 def main() -> int:
     """Print the table; 1 on a miss."""
-    with Site.up() as site:
+    with alone(), Site.up() as site:
         try:
             found = list(rows(site))
         finally:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cluster.__main__ import REFUSALS
-from tests.e2e.site import Site
+from tests.e2e.site import Site, alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +16,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_run() -> Iterator[None]:
+    """No other run is at the tests' cluster, and nothing is left of one that was killed."""
+    if os.geteuid() != 0:
+        yield  # no cluster can be had at all: the tests say so
+        return
+    with alone():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.cluster.active import Active
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, ClusterInUseError
 from tests.cluster.processes import wait_until
 from tests.controlplane.scenario import DIGITS, JOBS
 from tests.e2e import task_image
@@ -24,6 +25,24 @@ FOLDER: Final = Path("/var/lib/coterie-e2e")
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def alone(folder: Path = FOLDER) -> Iterator[None]:
+    """Be the one run that uses the cluster of `folder`, without what a run that was killed has left of it.
+
+    Raises:
+        ClusterInUseError: another run is at it.
+    """
+    with folder.with_suffix(".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel drops it when this process dies
+        except BlockingIOError:
+            raise ClusterInUseError(f"another run of these tests uses the cluster of {folder}; wait for its end") from None
+        left = Active.read()
+        if left is not None and left.place.folder == folder:
+            Cluster.down(folder)
+        yield
 
 
 @dataclass(frozen=True, slots=True)
