@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import fashion, jobs, primitives
-from bench.raw_stream import seconds_per_round
+from bench import fashion, jobs
+from bench.raw_stream import against_raw
 from bench.table import Row, render
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ def digits(scratch: Path) -> Iterable[Row]:
 def secure_round(scratch: Path) -> Iterable[Row]:
     """Ten clients, a million parameters, no training."""
     ours = jobs.run(jobs.still(scratch / "still", clients=10, values=1_000_000, rounds=12), scratch / "out").seconds
-    raw = statistics.median(seconds_per_round(10, 1_000_000, 11))
-    yield Row("secure round, n=10, d=1e6, no training, vs the same bytes raw", statistics.median(ours), raw, "s", 2.5)
-    yield primitives.limit(raw, 10, 1_000_000, 2.5)
+    yield from against_raw("secure round, n=10, d=1e6, no training", statistics.median(ours), 2.5)
 
 
 def memory(scratch: Path) -> Iterable[Row]:
@@ -54,6 +53,7 @@ MEASUREMENTS: dict[str, Callable[[Path], Iterable[Row]]] = {
 
 
 def main(names: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that blocks end what they have started, or made stand still
     rows: list[Row] = []
     for name in names or MEASUREMENTS:
         with tempfile.TemporaryDirectory(prefix="coterie-bench-") as scratch:

@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import light, primitives
-from bench.raw_stream import seconds_per_round
+from bench import light
+from bench.raw_stream import against_raw
 from bench.table import Row
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ def secure_round() -> Iterable[Row]:
     """Ten client processes, a million parameters, and the same bytes raw."""
     size = light.Size(clients=10, values=1_000_000, rounds=24, slots_per_epoch=64, processes=10)
     ours = statistics.median(run(size).seconds)
-    raw = statistics.median(seconds_per_round(10, 1_000_000, 11))
-    yield Row("round, n=10, d=1e6, over gRPC and TLS, vs the same bytes raw", ours, raw, "s", 2.0)
-    yield primitives.limit(raw, 10, 1_000_000, 2.0)
+    yield from against_raw("round, n=10, d=1e6, over gRPC and TLS", ours, 2.0)
 
 
 def pace() -> Iterable[Row]:

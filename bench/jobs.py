@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import psutil
 import yaml
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOOK_SECONDS: Final = 0.005
 TASK = '''
 import torch
 from coterie_worker.training import Task
@@ -78,18 +85,70 @@ def still(folder: Path, *, clients: int, values: int, rounds: int) -> Path:
     return folder
 
 
+class Job:
+    """`coterie run` on a folder, started at once; its processes end with the block."""
+
+    def __init__(self, folder: Path, output: Path) -> None:
+        self._output = output
+        self._command = [str(Path(sys.executable).with_name("coterie")), "run", str(folder), "--output", str(output), "--overwrite"]
+
+    def __enter__(self) -> Self:
+        self._said = tempfile.TemporaryFile("w+")
+        self._process = psutil.Popen(self._command, stdout=self._said, stderr=subprocess.STDOUT)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            each(self._process, psutil.Process.resume)
+            self._process.terminate()
+            self._process.wait()
+        self._said.close()
+
+    def next_round(self) -> float:
+        """Let it run to the end of one more round, then stand still; return the seconds. Raises CalledProcessError if it ended."""
+        done, begin = self.rounds_done(), time.perf_counter()
+        each(self._process, psutil.Process.resume)
+        while self.rounds_done() <= done:
+            if self._process.poll() is not None:
+                raise self._failed()
+            time.sleep(LOOK_SECONDS)
+        each(self._process, psutil.Process.suspend)
+        return time.perf_counter() - begin  # with what it has done of the next round until it stood still
+
+    def rounds_done(self) -> int:
+        """By the aggregator's own history, each line of which is written once more when its model is evaluated."""
+        found = next(self._output.glob("volumes/*/*-aggregator-*/history.jsonl"), None)
+        lines = found.read_bytes().split(b"\n")[:-1] if found is not None else []
+        return max((json.loads(line)["round"] for line in lines), default=0)
+
+    def finish(self) -> Outcome:
+        """Let it run to its end. Raises CalledProcessError."""
+        each(self._process, psutil.Process.resume)
+        peak = _PeakOfAggregator(self._process.pid)
+        self._process.wait()
+        peak.stop()
+        if self._process.returncode:
+            raise self._failed()
+        result = json.loads((self._output / "result.json").read_text())
+        lines = [json.loads(line) for line in (self._output / "history.jsonl").read_text().splitlines()]
+        return Outcome(result, lines, peak.bytes)
+
+    def _failed(self) -> subprocess.CalledProcessError:
+        self._said.seek(0)
+        return subprocess.CalledProcessError(self._process.returncode, self._command, self._said.read())
+
+
+def each(process: psutil.Process, how: Callable[[psutil.Process], None]) -> None:
+    """Resume or suspend a process and all that it started, directly or not: itself first, for it might start more."""
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            how(one)
+
+
 def run(folder: Path, output: Path) -> Outcome:
     """Run a folder's job to its end; raises CalledProcessError with what it said."""
-    command = [str(Path(sys.executable).with_name("coterie")), "run", str(folder), "--output", str(output), "--overwrite"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    peak = _PeakOfAggregator(process.pid)
-    said, _ = process.communicate()
-    peak.stop()
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command, said)
-    result = json.loads((output / "result.json").read_text())
-    lines = [json.loads(line) for line in (output / "history.jsonl").read_text().splitlines()]
-    return Outcome(result, lines, peak.bytes)
+    with Job(folder, output) as job:
+        return job.finish()
 
 
 class _PeakOfAggregator(threading.Thread):

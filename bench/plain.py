@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 
 
 PROCESSES: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Plain:
-    """Seconds and test accuracy of each round."""
-
-    seconds: list[float]
-    accuracy: list[float]
+PATIENCE_SECONDS: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +49,28 @@ class Work:
     test: Path | None
 
 
-def train(spec: FederatedJobSpec, code: Path, initial: bytes, shards: list[Shard], test: Path) -> Plain:
-    """Run the rounds of `spec`; the first process tests each model while the clock stands."""
-    from safetensors.numpy import load
+class Training:
+    """The rounds of `spec`, one at a time; the first process tests each model while the clock stands."""
 
-    context = get_context("spawn")
-    size = sum(tensor.size for tensor in load(initial).values())
-    sums = [RawArray("f", size) for _ in range(PROCESSES)]
-    barrier, queue = context.Barrier(PROCESSES), context.Queue()
-    parts = _balance([shard.examples for shard in shards])
-    works = [Work(rank, parts[rank], shards, spec, initial, code, None if rank else test) for rank in range(PROCESSES)]
-    processes = [context.Process(target=_run, args=(work, sums, barrier, queue)) for work in works]
-    for process in processes:
-        process.start()
-    result = queue.get()
-    for process in processes:
-        process.join()
-    return Plain(*result)
+    def __init__(self, spec: FederatedJobSpec, code: Path, initial: bytes, shards: list[Shard], test: Path) -> None:
+        from safetensors.numpy import load
+
+        context = get_context("spawn")
+        size = sum(tensor.size for tensor in load(initial).values())
+        sums = [RawArray("f", size) for _ in range(PROCESSES)]
+        self._start, self._said = context.Barrier(PROCESSES + 1), context.Queue()
+        self._both = both = context.Barrier(PROCESSES)  # kept: it must still be there when the processes open it
+        parts = _balance([shard.examples for shard in shards])
+        works = [Work(rank, parts[rank], shards, spec, initial, code, None if rank else test) for rank in range(PROCESSES)]
+        self._processes = [context.Process(target=_run, args=(work, sums, self._start, both, self._said), daemon=True) for work in works]
+        for process in self._processes:
+            process.start()
+
+    def next_round(self) -> tuple[float, float]:
+        """Return seconds and test accuracy of one more round; raises BrokenBarrierError, queue.Empty if a process has died."""
+        self._start.wait(PATIENCE_SECONDS)
+        result: tuple[float, float] = self._said.get(timeout=PATIENCE_SECONDS)
+        return result
 
 
 def _balance(examples: list[int]) -> list[list[int]]:
@@ -83,7 +81,7 @@ def _balance(examples: list[int]) -> list[list[int]]:
     return parts
 
 
-def _run(work: Work, sums: list[Any], barrier: Barrier, queue: Queue[Any]) -> None:
+def _run(work: Work, sums: list[Any], start: Barrier, both: Barrier, said: Queue[Any]) -> None:
     import torch
     from safetensors.torch import load
     from torch.nn.utils import parameters_to_vector, vector_to_parameters
@@ -96,20 +94,17 @@ def _run(work: Work, sums: list[Any], barrier: Barrier, queue: Queue[Any]) -> No
     test = task.load_data(work.test, "test") if work.test else None
     views = [torch.from_numpy(np.frombuffer(each, np.float32)) for each in sums]
     current = parameters_to_vector(model.parameters()).detach().clone()
-    seconds, accuracy = [], []
     for round_index in range(work.spec.rounds):
-        barrier.wait()
+        start.wait()
         begin = time.perf_counter()
         views[work.rank].copy_(_weighted_updates(work, model, data, current, round_index))
-        barrier.wait()
+        both.wait()
         current = current + sum(views)
-        seconds.append(time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
         if test is not None:
             vector_to_parameters(current.clone(), model.parameters())
             with torch.no_grad():
-                accuracy.append(float((model(test[0]).argmax(1) == test[1]).float().mean()))
-    if work.rank == 0:
-        queue.put((seconds, accuracy))
+                said.put((seconds, float((model(test[0]).argmax(1) == test[1]).float().mean())))
 
 
 def _task(work: Work) -> Any:

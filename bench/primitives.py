@@ -1,65 +1,80 @@
-"""What a secure round can't do without: processor time of its library calls alone, one after another, on one core.
+"""What a secure round can't do without, as bare calls: no protocol, no checks, nothing kept for a crash.
 
-Masks are one AES-256-CTR keystream and one addition for each client and peer; each client hashes the model and its upload
-and rounds its update; the aggregator hashes each upload and expands each survivor's own mask; everybody checks signatures.
+Each client hashes the model, rounds its update, masks it (one AES-256-CTR keystream and one addition for itself and each
+peer), hashes what it sends, signs, and checks everybody's signature twice: of the epoch's keys and of the survivors. The
+aggregator hashes and adds each upload, checks the signatures and takes each survivor's own mask off.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from bench.table import Row
 from coterie_worker.entropy import system_entropy
 from coterie_worker.secagg import Encoding, default_colluders, least_threshold
+from coterie_worker.secagg.masks import Masks
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-CHUNK: Final = 32 * 1024
 SCALE: Final = 65536
+STATEMENT: Final = b"x" * 100
 
 
-def seconds(clients: int, values: int) -> float:
-    """Return the processor time of one round's library calls, all parties together."""
-    words, update = np.zeros(values, np.uint32), np.zeros(values, np.float32)
-    encoding = Encoding(SCALE, clients, values, weighted=False)
-    key = Ed25519PrivateKey.generate()
-    signed = key.sign(b"x" * 100)
-    quorum = least_threshold(clients, default_colluders(clients))
-    mask, sha = _best(lambda: _mask(words)), _best(lambda: hashlib.sha256(words.data).digest())
-    rounding = _best(lambda: encoding.encode(update, 1.0, system_entropy))
-    check = _best(lambda: key.public_key().verify(signed, b"x" * 100))
-    client = clients * mask + 2 * sha + rounding + (clients + quorum) * check
-    aggregator = clients * (mask + sha + 2 * check)
-    return clients * client + aggregator
+class Signatures:
+    """A key, a signature, and as many checks of it as are asked for."""
+
+    def __init__(self) -> None:
+        self._key = Ed25519PrivateKey.generate()
+        self._public = self._key.public_key()
+        self._signed = self._key.sign(STATEMENT)
+
+    def sign(self) -> None:
+        self._key.sign(STATEMENT)
+
+    def check(self, times: int) -> None:
+        for _ in range(times):
+            self._public.verify(self._signed, STATEMENT)
 
 
-def limit(raw: float, clients: int, values: int, target: float) -> Row:
-    """What a round takes at least, vs `raw`, the seconds of the same bytes alone."""
-    least = raw + seconds(clients, values) / (os.cpu_count() or 1)
-    return Row("its limit: raw bytes, and the round's library calls on all cores", least, raw, "s", target)
+class ClientCalls:
+    """One client's, for a vector of `values` parameters."""
+
+    def __init__(self, clients: int, values: int) -> None:
+        self._clients, self._quorum = clients, least_threshold(clients, default_colluders(clients))
+        self._encoding = Encoding(SCALE, clients, values, weighted=False)
+        self._update = np.zeros(values, np.float32)
+        self._signatures = Signatures()
+
+    def answer(self, model: bytearray) -> memoryview:
+        """What is sent back for a model of float32."""
+        hashlib.sha256(model).digest()
+        words = self._encoding.encode(self._update, 1.0, system_entropy)
+        masks(self._clients).apply(words, 0)
+        hashlib.sha256(words.data).digest()
+        self._signatures.sign()
+        self._signatures.check(self._clients + self._quorum)
+        return words.data.cast("B")[: self._update.nbytes]  # but for the count of clamped values at its end
 
 
-def _mask(words: np.ndarray) -> None:
-    stream = Cipher(algorithms.AES256(os.urandom(32)), modes.CTR(bytes(16))).encryptor()
-    zeros, scratch = bytes(4 * CHUNK), np.empty(CHUNK, np.uint32)
-    for low in range(0, len(words), CHUNK):
-        part = words[low : low + CHUNK]
-        stream.update_into(memoryview(zeros)[: part.nbytes], scratch[: len(part)].data.cast("B"))
-        np.add(part, scratch[: len(part)], out=part)
+class AggregatorCalls:
+    """The aggregator's."""
+
+    def __init__(self, clients: int, values: int) -> None:
+        self._clients = clients
+        self._total = np.zeros(values, np.uint32)
+        self._signatures = Signatures()
+
+    def add(self, upload: bytearray) -> None:
+        hashlib.sha256(upload).digest()
+        self._signatures.check(2)
+        np.add(self._total, np.frombuffer(upload, np.uint32), out=self._total)
+
+    def close(self) -> None:
+        masks(self._clients).apply(self._total, 0)
 
 
-def _best(call: Callable[[], object], times: int = 15) -> float:
-    best = float("inf")
-    for _ in range(times):
-        begin = time.process_time()
-        call()
-        best = min(best, time.process_time() - begin)
-    return best
+def masks(count: int) -> Masks:
+    """Of as many new keys: `make bench-secagg` shows that they cost what their keystreams and additions do."""
+    return Masks([os.urandom(32) for _ in range(count)], [], 32)
