@@ -45,6 +45,7 @@ def run(path: Path, output: Path | None, pairs: tuple[str, ...], overwrite: bool
 
     Exit status: 0 the job succeeded, 1 it failed, 2 bad input, 130 interrupted.
     """
+    from coterie_operator.local.output import OutputFailed
     from coterie_operator.local.run import run as run_job
     from coterie_operator.local.screen import SilentScreen, open_screen
     from coterie_operator.local.workspace import BadInput
@@ -55,6 +56,8 @@ def run(path: Path, output: Path | None, pairs: tuple[str, ...], overwrite: bool
         result = run_job(path, output=output, data=_folders(pairs), overwrite=overwrite, metrics_port=metrics_port, screen=screen)
     except BadInput as error:
         _fail(error.lines)
+    except OutputFailed as error:
+        _fail([str(error)], FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     if not quiet:
@@ -205,10 +208,10 @@ def operator() -> None:
     sys.exit(handlers.run(settings))
 
 
-def _fail(lines: Iterable[str]) -> NoReturn:
+def _fail(lines: Iterable[str], status: int = BAD_INPUT) -> NoReturn:
     for line in lines:
         click.echo(f"coterie: {line}", err=True)
-    sys.exit(BAD_INPUT)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

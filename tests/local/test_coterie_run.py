@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -249,6 +250,22 @@ async def test_a_notebook_can_run_a_job_in_its_running_loop(tmp_path: Path) -> N
     assert [line.round for line in result.lines] == [1, 2]
     assert result.model.is_file()
     assert result.job["status"]["state"] == "Succeeded"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_ends_the_run_with_a_sentence_and_no_half_written_result(tmp_path: Path) -> None:
+    workspace, output = write(tmp_path / "line"), tmp_path / "out"
+    output.mkdir()
+    # In a mount namespace of its own, which takes the disk along when its last process ends.
+    script = 'mount -t tmpfs -o size=40k tmpfs "$1" && shift && "$@"; status=$?; ls -A "$OUT" >&2; exit $status'
+    argv = ["unshare", "--mount", "bash", "-c", script, "-", str(output), *COTERIE, str(workspace), "--output", str(output)]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OUT": str(output)})
+    status, _, error = finish(process)
+
+    sentence = f"coterie: {output}: No space left on device; the run has ended, and has left no result"
+    assert (status, error.splitlines()[-3:]) == (1, [sentence, "logs", "volumes"])
+    assert "Traceback" not in error
+    assert not [each for each in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(each.info["cmdline"] or [])]
 
 
 def test_data_may_lie_elsewhere(tmp_path: Path) -> None:

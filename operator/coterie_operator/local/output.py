@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -18,7 +19,19 @@ REPORT: Final = "report.html"
 LOGS: Final = "logs"
 VOLUMES: Final = "volumes"  # claims that the run fills: checkpoint, state, output
 PODS: Final = ".pods"  # files of pods, keys among them; gone when the run has ended
+DISK_FAULTS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 OURS: Final = (MODEL, HISTORY, RESULT, REPORT, LOGS, VOLUMES, PODS)
+
+
+class OutputFailed(Exception):
+    """The disk of the output folder takes no more; the message says which folder and why."""
+
+
+def disk_fault(error: BaseException) -> OSError | None:
+    """Return the disk's fault that `error` is, or that is among a group's; None if it has another cause."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((fault for each in error.exceptions if (fault := disk_fault(each)) is not None), None)
+    return error if isinstance(error, OSError) and error.errno in DISK_FAULTS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +46,14 @@ class OutputFolder:
         """Lock the folder, made if need be, and empty it of an earlier run's files if that is allowed.
 
         Raises:
-          BadInput: it is no folder, another run writes there, or it holds an earlier run and `overwrite` is False.
+          BadInput: it is no folder, none can be made there, another run writes there, or it holds an earlier run and `overwrite` is False.
         """
         if path.exists() and not path.is_dir():
             raise BadInput(f"{path}: is no folder")
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"{path}: can't be made ({error.strerror}); give another folder with --output") from None
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # the folder itself: no lock file to leave behind
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

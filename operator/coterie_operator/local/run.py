@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from coterie_api.history import RoundLine
 from coterie_operator.cluster import FEDERATED_DATASET, FEDERATED_JOB, Change, Object
 from coterie_operator.local.embedded import Embedded, assemble, new_processes
 from coterie_operator.local.exposition import Exposition
-from coterie_operator.local.output import HISTORY, LOGS, MODEL, REPORT, RESULT, OutputFolder
+from coterie_operator.local.output import HISTORY, LOGS, MODEL, REPORT, RESULT, OutputFailed, OutputFolder, disk_fault
 from coterie_operator.local.progress import HistoryTail, Snapshot
 from coterie_operator.local.report import report
 from coterie_operator.local.screen import Screen, SilentScreen
@@ -99,6 +100,7 @@ def run(
 
     Raises:
       BadInput: the manifests, the data or the output folder don't allow it.
+      OutputFailed: the output folder's disk is full, or broken; no model, history, result or report of this run is there.
     """
     workspace = open_workspace(Path(path), data)
     folder = OutputFolder.take(Path(output), overwrite=overwrite)
@@ -106,6 +108,10 @@ def run(
     try:
         with _logging(folder.path / LOGS):
             return _in_a_loop(runner)
+    except (OSError, ExceptionGroup) as error:
+        if (fault := disk_fault(error)) is None:
+            raise
+        raise OutputFailed(f"{folder.path}: {fault.strerror}; the run has ended, and has left no result") from error
     finally:
         runner.screen.close()
         folder.release()
@@ -252,11 +258,19 @@ async def _with_signals(runner: Runner) -> Result:
     return await runner.run()
 
 
+class LogFile(logging.FileHandler):
+    """A log that is silent once its disk is full: the run itself says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        if not isinstance(fault := sys.exc_info()[1], OSError) or disk_fault(fault) is None:
+            super().handleError(record)
+
+
 @contextlib.contextmanager
 def _logging(folder: Path) -> Iterator[None]:
     """Send the control plane's log to a file for the time of the run."""
     folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(folder / "operator.log", encoding="utf-8")
+    handler = LogFile(folder / "operator.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("coterie_operator")
     level, propagate = logger.level, logger.propagate

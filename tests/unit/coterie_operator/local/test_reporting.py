@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import re
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from coterie_api.history import RoundLine
 from coterie_operator.local.charts import Chart, svg, ticks
-from coterie_operator.local.output import OutputFolder
+from coterie_operator.local.output import OutputFolder, disk_fault
 from coterie_operator.local.progress import HistoryTail, Snapshot, seconds_left
 from coterie_operator.local.report import charts, report
 from coterie_operator.local.screen import LiveScreen, PlainScreen, SilentScreen, amount, duration, open_screen
@@ -262,6 +263,33 @@ def test_overwriting_follows_no_link_out_of_the_folder(tmp_path: Path) -> None:
 
     assert (tmp_path / "precious" / "file").exists()
     assert not (tmp_path / "out" / "logs").exists()
+
+
+def test_a_folder_that_can_not_be_made_is_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(BadInput, match=r"file/out: can't be made \(Not a directory\); give another folder with --output"):
+        OutputFolder.take(tmp_path / "file" / "out", overwrite=False)
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (FULL, FULL),
+        (ExceptionGroup("parts", [RuntimeError(), ExceptionGroup("inner", [FULL])]), FULL),
+        (BaseExceptionGroup("parts", [KeyboardInterrupt(), FULL]), FULL),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), None),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), None),
+        (OSError("without a number"), None),
+        (ExceptionGroup("parts", [RuntimeError(), FileNotFoundError(errno.ENOENT, "x")]), None),
+        (RuntimeError("No space left on device"), None),
+    ],
+)
+def test_only_the_disks_own_faults_are_taken_for_one(error: BaseException, fault: OSError | None) -> None:
+    assert disk_fault(error) is fault
 
 
 def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
