@@ -35,7 +35,7 @@ def standby(plane: ControlPlane, operator: Replica, operator_kubeconfig: Path) -
 
 
 def test_a_killed_operator_changes_nothing_of_a_running_job(plane: ControlPlane, operator: Replica) -> None:
-    run = Run.begin(plane, digits_job("killed-operator"))
+    run = Run.begin(plane, digits_job("killed-operator", rounds=40))
     run.reaches(1)
     before = uids(run, "jobs.batch")
     operator.kill()
@@ -43,7 +43,7 @@ def test_a_killed_operator_changes_nothing_of_a_running_job(plane: ControlPlane,
     operator.lead()
     status = run.succeeds()
 
-    assert status["round"] == 6
+    assert status["round"] == 40
     assert uids(run, "jobs.batch") == before, "no child is made twice or anew"
     run.delete()
 
@@ -63,7 +63,7 @@ def test_an_operator_killed_at_the_start_leaves_no_duplicate(plane: ControlPlane
 
 
 def test_a_standby_takes_over_from_a_dead_leader(plane: ControlPlane, operator: Replica, standby: Replica) -> None:
-    run = Run.begin(plane, digits_job("standby"))
+    run = Run.begin(plane, digits_job("standby", rounds=40))
     run.reaches(1)
     before = uids(run, "jobs.batch")
     operator.kill()
@@ -75,17 +75,17 @@ def test_a_standby_takes_over_from_a_dead_leader(plane: ControlPlane, operator: 
 
 
 def test_training_goes_on_without_an_operator(plane: ControlPlane, operator: Replica) -> None:
-    run = Run.begin(plane, digits_job("no-operator"))
+    run = Run.begin(plane, digits_job("no-operator", rounds=60))
     run.reaches(1)
     operator.kill()
     aggregator = next(each for each in run.children("jobs.batch") if each["metadata"]["labels"]["coterie.dev/role"] == "aggregator")
     name = aggregator["metadata"]["name"]
     plane.kubectl("wait", "--for=condition=Complete", f"job/{name}", "-n", JOBS, "--timeout=120s")
 
-    assert run.status["round"] < 6, "nobody was there to tell"
+    assert run.status["round"] < 60, "nobody was there to tell"
     operator.start()
     operator.lead()
-    assert run.succeeds()["round"] == 6
+    assert run.succeeds()["round"] == 60
     run.delete()
 
 
@@ -121,14 +121,14 @@ def test_every_child_may_be_deleted_in_turn(plane: ControlPlane, operator: Repli
 
 def test_a_job_deleted_while_it_runs_leaves_nothing(plane: ControlPlane, operator: Replica) -> None:
     before = scenario.inventory(plane)
-    run = Run.begin(plane, digits_job("deleted-job"))
+    run = Run.begin(plane, digits_job("deleted-job", rounds=60))
     run.reaches(1)
     run.delete()
     run.waits(lambda: scenario.inventory(plane) <= before, "nothing is left in any namespace")
 
 
 def test_a_job_deleted_while_no_operator_runs_goes_once_one_does(plane: ControlPlane, operator: Replica) -> None:
-    run = Run.begin(plane, digits_job("deleted-alone"))
+    run = Run.begin(plane, digits_job("deleted-alone", rounds=60))
     run.reaches(1)
     operator.kill()
     plane.kubectl("delete", "fjob", run.name, "-n", JOBS, "--wait=false")
@@ -139,7 +139,7 @@ def test_a_job_deleted_while_no_operator_runs_goes_once_one_does(plane: ControlP
 
 
 def test_a_suspended_job_lets_its_pods_go_and_resumes(plane: ControlPlane, operator: Replica) -> None:
-    run = Run.begin(plane, digits_job("suspended"))
+    run = Run.begin(plane, digits_job("suspended", rounds=60))
     run.reaches(1)
     patch = ("patch", "fjob", run.name, "-n", JOBS, "--type=merge", "-p")
     plane.kubectl(*patch, '{"spec":{"suspend":true}}')
@@ -149,7 +149,7 @@ def test_a_suspended_job_lets_its_pods_go_and_resumes(plane: ControlPlane, opera
     assert run.condition("Suspended")[0] == "True"
     plane.kubectl(*patch, '{"spec":{"suspend":false}}')
     status = run.succeeds()
-    assert status["round"] == 6
+    assert status["round"] == 60
     assert done >= 1
     run.delete()
 
