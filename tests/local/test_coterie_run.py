@@ -262,7 +262,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_no_half_written_result(tmp
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OUT": str(output)})
     status, _, error = finish(process)
 
-    sentence = f"coterie: {output}: No space left on device; the run has ended, and has left no result"
+    sentence = f"coterie: {output}: No space left on device; the run has ended without all of its results"
     assert (status, error.splitlines()[-3:]) == (1, [sentence, "logs", "volumes"])
     assert "Traceback" not in error
     assert not [each for each in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(each.info["cmdline"] or [])]

@@ -6,11 +6,15 @@ import errno
 import fcntl
 import os
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from coterie_operator.local.workspace import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MODEL: Final = "model.safetensors"
 HISTORY: Final = "history.jsonl"
@@ -81,21 +85,28 @@ class OutputFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file so that it is there whole or not at all."""
-        draft = self.path / f".{name}.new"
-        with draft.open("wb") as file:
+        with self._draft(name) as draft, draft.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(self.path / name)
 
     def copy(self, source: Path, name: str) -> bool:
         """Copy a file that a pod has written, if it has."""
         if not source.is_file():
             return False
-        draft = self.path / f".{name}.new"
-        shutil.copyfile(source, draft)
-        draft.replace(self.path / name)
+        with self._draft(name) as draft:
+            shutil.copyfile(source, draft)
         return True
+
+    @contextmanager
+    def _draft(self, name: str) -> Iterator[Path]:
+        """Yield where to write a file, which takes its name when the block has gone well, and goes when it hasn't."""
+        draft = self.path / f".{name}.new"
+        try:
+            yield draft
+            draft.replace(self.path / name)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:

@@ -100,7 +100,7 @@ def run(
 
     Raises:
       BadInput: the manifests, the data or the output folder don't allow it.
-      OutputFailed: the output folder's disk is full, or broken; no model, history, result or report of this run is there.
+      OutputFailed: the output folder's disk is full, or broken; each file of this run that is there is whole, some are missing.
     """
     workspace = open_workspace(Path(path), data)
     folder = OutputFolder.take(Path(output), overwrite=overwrite)
@@ -111,7 +111,7 @@ def run(
     except (OSError, ExceptionGroup) as error:
         if (fault := disk_fault(error)) is None:
             raise
-        raise OutputFailed(f"{folder.path}: {fault.strerror}; the run has ended, and has left no result") from error
+        raise OutputFailed(f"{folder.path}: {fault.strerror}; the run has ended without all of its results") from error
     finally:
         runner.screen.close()
         folder.release()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import itertools
+import os
 import re
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -270,6 +272,24 @@ def test_a_folder_that_can_not_be_made_is_named_with_the_reason(tmp_path: Path) 
 
     with pytest.raises(BadInput, match=r"file/out: can't be made \(Not a directory\); give another folder with --output"):
         OutputFolder.take(tmp_path / "file" / "out", overwrite=False)
+
+
+@pytest.mark.parametrize("way", ["written", "copied"])
+def test_a_disk_that_fills_up_leaves_the_earlier_file_and_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    folder = OutputFolder.take(tmp_path / "out", overwrite=False)
+    (tmp_path / "source").write_bytes(b"new")
+    folder.write("result.json", b"earlier")
+
+    def full(*_: object) -> None:
+        raise FULL
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(shutil, "copyfile", lambda _, draft: draft.write_bytes(b"n") and full())
+    with pytest.raises(OSError, match="No space left"):
+        folder.write("result.json", b"new") if way == "written" else folder.copy(tmp_path / "source", "result.json")
+    folder.release()
+
+    assert [(each.name, each.read_bytes()) for each in (tmp_path / "out").iterdir()] == [("result.json", b"earlier")]
 
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
