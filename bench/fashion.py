@@ -6,21 +6,20 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import psutil
-import yaml
 
 from bench import jobs, peer, plain
 from bench.table import Row
-from coterie_api.fields import parse
-from coterie_api.v1alpha1.types import FederatedJobSpec
+from coterie_operator.local.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from coterie_api.v1alpha1.types import FederatedJobSpec
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "fashion-mnist"
 FLOWER_TRAINED = 0.8  # accuracy that a model which trained has in the end
@@ -34,8 +33,7 @@ def rows(scratch: Path) -> Iterable[Row]:
     """
     folder = scratch / "fashion-mnist"
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("volumes", "__pycache__"))
-    subprocess.run([sys.executable, str(folder / "prepare.py"), str(folder)], check=True)
-    spec = _spec(folder)
+    spec = open_workspace(folder, {}).job.spec  # its data is prepared with it
     with jobs.Job(folder, scratch / "out") as job, Flower(folder, spec.rounds, scratch / "flower.log") as flower:
         job.next_round()  # carries the start of every client
         test = folder / "volumes" / "research" / "fashion-test"
@@ -60,11 +58,6 @@ def _rows(ours: list[float], ideal: list[float], pace: float, plainly: float, si
     yield Row("fashion: accuracy of the last round", ours[-1], 0.86, "", 1, at_most=False)
     gap = abs(statistics.mean(ours[-LAST:]) - statistics.mean(ideal[-LAST:]))
     yield Row("fashion: mean accuracy of the last 5 rounds, distance from plain averaging", 100 * gap, 0.3, "points", 1)
-
-
-def _spec(folder: Path) -> FederatedJobSpec:
-    objects = yaml.safe_load_all((folder / "fashion-mnist.yaml").read_text())
-    return next(parse(FederatedJobSpec, each["spec"]) for each in objects if each["kind"] == "FederatedJob")
 
 
 def _initial(output: Path) -> bytes:

@@ -62,9 +62,8 @@ class Training:
         self._both = both = context.Barrier(PROCESSES)  # kept: it must still be there when the processes open it
         parts = _balance([shard.examples for shard in shards])
         works = [Work(rank, parts[rank], shards, spec, initial, code, None if rank else test) for rank in range(PROCESSES)]
-        self._processes = [context.Process(target=_run, args=(work, sums, self._start, both, self._said), daemon=True) for work in works]
-        for process in self._processes:
-            process.start()
+        for work in works:
+            context.Process(target=_run, args=(work, sums, self._start, both, self._said), daemon=True).start()
 
     def next_round(self) -> tuple[float, float]:
         """Return seconds and test accuracy of one more round; raises BrokenBarrierError, queue.Empty if a process has died."""
