@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Words = NDArray[np.uint32]
 Run = Callable[[Callable[[Any], None], Iterable[Any]], Iterable[None]]  # `map`, or a thread pool's `map`
 
-CHUNK: Final = 32 * 1024  # elements; 128 KiB of keystream and 128 KiB of accumulator fit a core's second-level cache
+CHUNK: Final = 64 * 1024  # elements; 256 KiB of keystream and 256 KiB of accumulator fit a core's second-level cache
 WORD_BYTES: Final = 4
 PIECES: Final = 4  # per thread, so that one that is held up leaves work to the others
 _BLOCK_WORDS: Final = 4  # AES blocks are 16 bytes
@@ -64,7 +64,8 @@ class Masks:
         def mask_shard(low: int) -> None:
             _mask_part(part[low : low + step], start + low, self)
 
-        for _ in run(mask_shard, range(0, len(part), step)):
+        starts = range(0, len(part), step)
+        for _ in (run if len(starts) > 1 else map)(mask_shard, starts):
             pass
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WEIGHT_SCALE: Final = 2**16  # ring units of weight 1
 _SIGNED: Final = {16: "<i2", 32: "<i4"}
-PART: Final = 32 * CHUNK  # words of a part: 4 MiB
+PART: Final = 1 << 20  # words of a part: 4 MiB
 _UNIT: Final = 2.0**-32
 _ZEROS: Final = bytes(CHUNK * 4)
 
