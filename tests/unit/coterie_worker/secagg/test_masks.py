@@ -15,6 +15,8 @@ from Crypto.Cipher import AES
 from Crypto.Hash import SHA256
 from Crypto.Protocol.KDF import HKDF
 from Crypto.Util import Counter
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from nacl.bindings import crypto_sign_open
 from tests.unit.coterie_worker.secagg.simulation import identity, seeded
 
 from coterie_worker.secagg import errors
@@ -184,3 +186,30 @@ def test_verification_raises_and_never_returns_a_verdict() -> None:
     for bad in ((public, signature, b"other"), (public, bytes(64), b"signed"), (public, b"", b"signed"), (bytes(31), signature, b"signed")):
         with pytest.raises(errors.BadSignature, match="x: the signature"):
             verify(*bad, what="x")
+
+
+def test_what_a_signature_has_too_much_is_not_taken_for_what_is_signed() -> None:
+    public, signature = identity(0).public_key().public_bytes_raw(), identity(0).sign(b"signed")
+    crypto_sign_open(signature + b"sig" + b"ned", public)  # the library alone can't tell
+
+    with pytest.raises(errors.BadSignature):
+        verify(public, signature + b"sig", b"ned", what="x")
+
+
+def test_a_key_of_low_order_signs_nothing() -> None:
+    """R = A = the neutral element and S = 0 fulfill S·B = R + h·A whatever is signed (RFC 8032, 5.1.7)."""
+    neutral = (1).to_bytes(32, "little")
+    Ed25519PublicKey.from_public_bytes(neutral).verify(neutral + bytes(32), b"anything")  # so a library may let it pass
+
+    with pytest.raises(errors.BadSignature):
+        verify(neutral, neutral + bytes(32), b"anything", what="x")
+
+
+def test_a_second_form_of_a_signature_is_none() -> None:
+    """S + L in the place of S (RFC 8032, 8.4)."""
+    public, signature = identity(0).public_key().public_bytes_raw(), identity(0).sign(b"signed")
+    order = 2**252 + 27742317777372353535851937790883648493
+    other = (int.from_bytes(signature[32:], "little") + order).to_bytes(32, "little")
+
+    with pytest.raises(errors.BadSignature):
+        verify(public, signature[:32] + other, b"signed", what="x")
