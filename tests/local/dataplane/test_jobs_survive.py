@@ -15,8 +15,10 @@ from tests.local.dataplane.pods import DataPlane, wait_for
 from coterie_api.names import EXIT_OK, EXIT_RETRY, EXIT_TERMINAL
 from coterie_api.podconfig import TenantPolicy
 from coterie_api.progress import DropReason
+from coterie_api.v1alpha1.types import Task
 
 pytestmark = pytest.mark.local
+ASKS_BEFORE_IT_UPLOADS = Task("tiny:Line", parameters={"outputs": 4096})  # 144 KiB: more than what is sent without asking
 
 
 def in_training(job: DataPlane, *held: int) -> None:
@@ -44,7 +46,7 @@ class TestClientsDie:
         assert job.history[0]["drops"] == {"Disconnected": 1}
 
     def test_a_client_killed_after_masking_is_dropped_and_its_masks_are_removed(self, plane) -> None:
-        job = plane(4, rounds=2)
+        job = plane(4, rounds=2, task=ASKS_BEFORE_IT_UPLOADS)
         in_training(job, 0)
         for index in (1, 2, 3):
             uploaded(job, index)
@@ -154,11 +156,11 @@ class TestTheAggregatorDies:
         assert job.slots == [1, 2, 3, 4]  # slot 1 is burnt
 
     def test_while_an_upload_waits(self, plane) -> None:
-        job = plane(3)
+        job = plane(3, task=ASKS_BEFORE_IT_UPLOADS)
         in_training(job, 0)
         for index in (1, 2):
             uploaded(job, index)
-        job.aggregator.send(signal.SIGSTOP)
+        job.aggregator.send(signal.SIGSTOP)  # it grants no upload
         job.members[0].behave()
         job.members[0].says("masked")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from coterie_worker.transport.limits import Limits
 
 log = logging.getLogger(__name__)
-FROM_AGGREGATOR: Final = frozenset({"control", "vector_begin", "chunk", "vector_end", "finished"})
+FROM_AGGREGATOR: Final = frozenset({"control", "short_vector", "vector_begin", "chunk", "vector_end", "finished"})
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 5.0
 GOODBYE_SECONDS: Final = 2.0

@@ -87,6 +87,14 @@ def begin(vector: Vector) -> pb.Frame:
     return pb.Frame(vector_begin=pb.VectorBegin(kind=vector.kind.value, tag=vector.tag, length_bytes=vector.words.nbytes))  # type: ignore[arg-type]
 
 
+def short(vector: Vector) -> pb.Frame:
+    """A whole vector in one frame."""
+    data = bytes(as_bytes(vector.words))
+    return pb.Frame(
+        short_vector=pb.ShortVector(kind=vector.kind.value, tag=vector.tag, data=data, signature=vector.signature)  # type: ignore[arg-type]
+    )
+
+
 def chunks(words: Words, size: ChunkSize) -> Iterator[ChunkFrame]:
     """The vector's bytes in order, not copied."""
     view = as_bytes(words)

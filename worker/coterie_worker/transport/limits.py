@@ -21,11 +21,13 @@ class Limits:
     control_bytes: int  # one control message
     clients: int = 1  # of the roster: bounds how many streams a server takes, and what it keeps for each
     chunk_bytes: int = MIB
+    short_bytes: int = LEAST_CHUNK  # a vector up to here is one frame, and an upload needs no credit: control messages are as long
     sending_bytes: int = 5 * MIB  # one chunk on its way to every client, however slow: each may wait in memory
     receiving_bytes: int = 40 * MIB  # windows of all streams: what a connection has once buffered, the heap is slow to give back
     queued_messages: int = 256  # sent and not yet acknowledged
     uploads: int = 2  # in memory at a time
     chunks_on_the_way: int = 4  # to clients, of all vectors together
+    ack_seconds: float = 0.1  # that an acknowledgment may wait for a frame to travel with
     turn_seconds: float = 0.1  # that a chunk may take before the next one goes, too: 40 MB/s to clients that are all slow
     connect_seconds: float = 5.0
     handshake_seconds: float = 10.0

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc.aio
 import numpy as np
@@ -50,6 +50,7 @@ class Sender:
         self._sent = 0
         self._begun = 0
         self._answers: deque[pb.Frame] = deque()
+        self._owed: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._idle = asyncio.Event()
@@ -69,6 +70,11 @@ class Sender:
         self._answers.append(frame)
         self._idle.clear()
         self._wake.set()
+
+    def owe(self) -> None:
+        """Acknowledge what came with the next frame, or in a while with one of its own."""
+        if self._owed is None:
+            self._owed = asyncio.get_running_loop().call_later(self._limits.ack_seconds, self.answer, pb.Frame())
 
     def grant(self, is_accepted: bool) -> None:
         """The peer has decided on the upload that was offered."""
@@ -91,6 +97,7 @@ class Sender:
         self.acknowledge(received)
         self._sent = received
         self._answers.clear()
+        self._forget_owed()  # the stream's first frames have told it
         self._grants = asyncio.Queue()
         self._wake.set()
 
@@ -122,6 +129,10 @@ class Sender:
             self._sent = sequence  # before the frame leaves: the answer may be faster than our next step
             yield self._stamp(frames.encode(message), sequence)
             return
+        if message.words.nbytes <= self._limits.short_bytes:
+            self._sent = sequence
+            yield self._stamp(frames.short(message), sequence)
+            return
         yield self._stamp(frames.begin(message), sequence)
         if message.kind is VectorKind.MASKED and not await self._grants.get():
             self._sent = sequence
@@ -141,7 +152,13 @@ class Sender:
     def _stamp(self, frame: AnyFrame, sequence: int = 0) -> AnyFrame:
         frame.ack = self._received()
         frame.sequence = sequence
+        self._forget_owed()
         return frame
+
+    def _forget_owed(self) -> None:
+        if self._owed is not None:
+            self._owed.cancel()
+            self._owed = None
 
 
 @dataclass(slots=True)
@@ -199,12 +216,16 @@ class Receiver:
                 return None
             case "vector_end":
                 return self._end(frame.vector_end.signature, sender)
+            case "short_vector":
+                return self._short(frame.short_vector, sender)
         if body == "control" and len(frame.control.payload) > self._limits.control_bytes:
             raise FrameRefused(
                 f"a control message has {len(frame.control.payload)} bytes, at most {self._limits.control_bytes} are allowed"
             )
         message = frames.decode(frame)
-        self._whole(sender, is_due=body != "control" or self.received % ACK_EVERY == ACK_EVERY - 1)
+        self.received += 1
+        if body != "control" or self.received % ACK_EVERY == 0:
+            sender.answer(pb.Frame())
         return message
 
     def abandon(self) -> None:
@@ -214,24 +235,36 @@ class Receiver:
             if self._gate is not None:
                 self._gate.release()
 
-    def _whole(self, sender: Sender, *, is_due: bool) -> None:
+    def _short(self, whole: pb.ShortVector, sender: Sender) -> Vector:
+        if len(whole.data) > self._limits.short_bytes:
+            raise FrameRefused(f"a short vector has {len(whole.data)} bytes, at most {self._limits.short_bytes} are allowed")
+        kind, dtype = self._allowed(whole.kind, len(whole.data))
+        self._check_signature(whole.signature)
         self.received += 1
-        if is_due:
-            sender.answer(pb.Frame())
+        sender.owe()
+        return Vector(kind, whole.tag, np.frombuffer(whole.data, dtype).copy(), whole.signature)
+
+    def _allowed(self, number: int, length: int) -> tuple[VectorKind, np.dtype[Any]]:
+        allowed = self._limits.vector_bytes.get(number, -1)
+        if length > allowed:
+            raise FrameRefused(f"a vector of kind {number} has {length} bytes, at most {allowed} are allowed")
+        kind = VectorKind(number)
+        dtype = np.dtype(frames.WORD_TYPES[kind])
+        if length % dtype.itemsize:
+            raise FrameRefused(f"a vector of {dtype} has {length} bytes, not a multiple of {dtype.itemsize}")
+        return kind, dtype
+
+    def _check_signature(self, signature: bytes) -> None:
+        if len(signature) > SIGNATURE_BYTES:
+            raise FrameRefused(f"a signature has {len(signature)} bytes, at most {SIGNATURE_BYTES} are allowed")
 
     async def _begin(self, opening: pb.VectorBegin, sender: Sender) -> None:
-        allowed = self._limits.vector_bytes.get(opening.kind, -1)
-        if opening.length_bytes > allowed:
-            raise FrameRefused(f"a vector of kind {opening.kind} has {opening.length_bytes} bytes, at most {allowed} are allowed")
-        kind = VectorKind(opening.kind)
-        dtype = np.dtype(frames.WORD_TYPES[kind])
-        if opening.length_bytes % dtype.itemsize:
-            raise FrameRefused(f"a vector of {dtype} has {opening.length_bytes} bytes, not a multiple of {dtype.itemsize}")
+        kind, dtype = self._allowed(opening.kind, opening.length_bytes)
         if self._gate is not None:
             is_accepted = await self._gate.acquire(opening.tag)
             sender.answer(pb.Frame(grant=pb.Grant(is_accepted=is_accepted)))
             if not is_accepted:
-                self._whole(sender, is_due=False)  # declined is done
+                self.received += 1  # declined is done
                 return
         self._partial = Partial(kind, opening.tag, np.empty(opening.length_bytes // dtype.itemsize, dtype))
 
@@ -245,10 +278,10 @@ class Receiver:
         partial = self._require_partial()
         if partial.filled != partial.words.nbytes:
             raise FrameRefused(f"a vector ended after {partial.filled} of {partial.words.nbytes} bytes")
-        if len(signature) > SIGNATURE_BYTES:
-            raise FrameRefused(f"a signature has {len(signature)} bytes, at most {SIGNATURE_BYTES} are allowed")
+        self._check_signature(signature)
         self._partial = None
-        self._whole(sender, is_due=True)
+        self.received += 1
+        sender.owe()
         if self._gate is not None:
             return Vector(partial.kind, partial.tag, partial.words, signature, self._gate.releaser())
         return Vector(partial.kind, partial.tag, partial.words, signature)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from coterie_worker.transport.tls import ServerCertificate
 
 log = logging.getLogger(__name__)
-FROM_CLIENT: Final = frozenset({"control", "vector_begin", "chunk", "vector_end", "drop"})
+FROM_CLIENT: Final = frozenset({"control", "short_vector", "vector_begin", "chunk", "vector_end", "drop"})
 BACKLOG: Final = 64  # messages of one client that wait for the aggregator
 STREAMS_PER_CLIENT: Final = 4  # room for those that break and come back before the old one is noticed
 

@@ -24,39 +24,41 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n coterie_api/wire/v1/rounds.proto\x12\x0f\x63oterie.wire.v1\"\x9b\x04\n\x05\x46rame\x12\x0b\n\x03\x61\x63k\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\'\n\x05hello\x18\x03 \x01(\x0b\x32\x16.coterie.wire.v1.HelloH\x00\x12/\n\tchallenge\x18\x04 \x01(\x0b\x32\x1a.coterie.wire.v1.ChallengeH\x00\x12\'\n\x05proof\x18\x05 \x01(\x0b\x32\x16.coterie.wire.v1.ProofH\x00\x12+\n\x07welcome\x18\x06 \x01(\x0b\x32\x18.coterie.wire.v1.WelcomeH\x00\x12+\n\x07\x63ontrol\x18\x07 \x01(\x0b\x32\x18.coterie.wire.v1.ControlH\x00\x12\x34\n\x0cvector_begin\x18\x08 \x01(\x0b\x32\x1c.coterie.wire.v1.VectorBeginH\x00\x12\'\n\x05\x63hunk\x18\t \x01(\x0b\x32\x16.coterie.wire.v1.ChunkH\x00\x12\x30\n\nvector_end\x18\n \x01(\x0b\x32\x1a.coterie.wire.v1.VectorEndH\x00\x12\'\n\x05grant\x18\x0b \x01(\x0b\x32\x16.coterie.wire.v1.GrantH\x00\x12%\n\x04\x64rop\x18\x0c \x01(\x0b\x32\x15.coterie.wire.v1.DropH\x00\x12-\n\x08\x66inished\x18\r \x01(\x0b\x32\x19.coterie.wire.v1.FinishedH\x00\x42\x06\n\x04\x62ody\"\xa2\x01\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07job_uid\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\r\x12\x10\n\x08instance\x18\x04 \x01(\x0c\x12\x11\n\tspec_hash\x18\x05 \x01(\x0c\x12\x0f\n\x07session\x18\x06 \x01(\x0c\x12\x10\n\x08received\x18\x07 \x01(\x04\x12\r\n\x05holds\x18\x08 \x01(\x0c\x12\x11\n\tlast_slot\x18\t \x01(\x04\"\x1a\n\tChallenge\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"\x1a\n\x05Proof\x12\x11\n\tsignature\x18\x01 \x01(\x0c\"B\n\x07Welcome\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x10\n\x08received\x18\x02 \x01(\x04\x12\x14\n\x0cinitial_hash\x18\x03 \x01(\x0c\"\x1a\n\x07\x43ontrol\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\"[\n\x0bVectorBegin\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.coterie.wire.v1.VectorKind\x12\x0b\n\x03tag\x18\x02 \x01(\x04\x12\x14\n\x0clength_bytes\x18\x03 \x01(\x04\"\x15\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x1e\n\tVectorEnd\x12\x11\n\tsignature\x18\x01 \x01(\x0c\"\x1c\n\x05Grant\x12\x13\n\x0bis_accepted\x18\x01 \x01(\x08\"l\n\x04\x44rop\x12\x0c\n\x04slot\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0b\x65rror_class\x18\x03 \x01(\t\x12\r\n\x05where\x18\x04 \x01(\t\x12\x10\n\x08incident\x18\x05 \x01(\t\x12\x10\n\x08is_final\x18\x06 \x01(\x08\"\x1a\n\x08\x46inished\x12\x0e\n\x06reason\x18\x01 \x01(\t*\x8e\x01\n\nVectorKind\x12\x1b\n\x17VECTOR_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12VECTOR_KIND_LAYOUT\x10\x01\x12\x17\n\x13VECTOR_KIND_INITIAL\x10\x02\x12\x1a\n\x16VECTOR_KIND_PARAMETERS\x10\x03\x12\x16\n\x12VECTOR_KIND_MASKED\x10\x04\x32\x46\n\x06Rounds\x12<\n\x06\x41ttend\x12\x16.coterie.wire.v1.Frame\x1a\x16.coterie.wire.v1.Frame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n coterie_api/wire/v1/rounds.proto\x12\x0f\x63oterie.wire.v1\"\xd1\x04\n\x05\x46rame\x12\x0b\n\x03\x61\x63k\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\'\n\x05hello\x18\x03 \x01(\x0b\x32\x16.coterie.wire.v1.HelloH\x00\x12/\n\tchallenge\x18\x04 \x01(\x0b\x32\x1a.coterie.wire.v1.ChallengeH\x00\x12\'\n\x05proof\x18\x05 \x01(\x0b\x32\x16.coterie.wire.v1.ProofH\x00\x12+\n\x07welcome\x18\x06 \x01(\x0b\x32\x18.coterie.wire.v1.WelcomeH\x00\x12+\n\x07\x63ontrol\x18\x07 \x01(\x0b\x32\x18.coterie.wire.v1.ControlH\x00\x12\x34\n\x0cvector_begin\x18\x08 \x01(\x0b\x32\x1c.coterie.wire.v1.VectorBeginH\x00\x12\'\n\x05\x63hunk\x18\t \x01(\x0b\x32\x16.coterie.wire.v1.ChunkH\x00\x12\x30\n\nvector_end\x18\n \x01(\x0b\x32\x1a.coterie.wire.v1.VectorEndH\x00\x12\'\n\x05grant\x18\x0b \x01(\x0b\x32\x16.coterie.wire.v1.GrantH\x00\x12%\n\x04\x64rop\x18\x0c \x01(\x0b\x32\x15.coterie.wire.v1.DropH\x00\x12-\n\x08\x66inished\x18\r \x01(\x0b\x32\x19.coterie.wire.v1.FinishedH\x00\x12\x34\n\x0cshort_vector\x18\x0e \x01(\x0b\x32\x1c.coterie.wire.v1.ShortVectorH\x00\x42\x06\n\x04\x62ody\"\xa2\x01\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07job_uid\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\r\x12\x10\n\x08instance\x18\x04 \x01(\x0c\x12\x11\n\tspec_hash\x18\x05 \x01(\x0c\x12\x0f\n\x07session\x18\x06 \x01(\x0c\x12\x10\n\x08received\x18\x07 \x01(\x04\x12\r\n\x05holds\x18\x08 \x01(\x0c\x12\x11\n\tlast_slot\x18\t \x01(\x04\"\x1a\n\tChallenge\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"\x1a\n\x05Proof\x12\x11\n\tsignature\x18\x01 \x01(\x0c\"B\n\x07Welcome\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x10\n\x08received\x18\x02 \x01(\x04\x12\x14\n\x0cinitial_hash\x18\x03 \x01(\x0c\"\x1a\n\x07\x43ontrol\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\"[\n\x0bVectorBegin\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.coterie.wire.v1.VectorKind\x12\x0b\n\x03tag\x18\x02 \x01(\x04\x12\x14\n\x0clength_bytes\x18\x03 \x01(\x04\"\x15\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x1e\n\tVectorEnd\x12\x11\n\tsignature\x18\x01 \x01(\x0c\"f\n\x0bShortVector\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.coterie.wire.v1.VectorKind\x12\x0b\n\x03tag\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"\x1c\n\x05Grant\x12\x13\n\x0bis_accepted\x18\x01 \x01(\x08\"l\n\x04\x44rop\x12\x0c\n\x04slot\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0b\x65rror_class\x18\x03 \x01(\t\x12\r\n\x05where\x18\x04 \x01(\t\x12\x10\n\x08incident\x18\x05 \x01(\t\x12\x10\n\x08is_final\x18\x06 \x01(\x08\"\x1a\n\x08\x46inished\x12\x0e\n\x06reason\x18\x01 \x01(\t*\x8e\x01\n\nVectorKind\x12\x1b\n\x17VECTOR_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12VECTOR_KIND_LAYOUT\x10\x01\x12\x17\n\x13VECTOR_KIND_INITIAL\x10\x02\x12\x1a\n\x16VECTOR_KIND_PARAMETERS\x10\x03\x12\x16\n\x12VECTOR_KIND_MASKED\x10\x04\x32\x46\n\x06Rounds\x12<\n\x06\x41ttend\x12\x16.coterie.wire.v1.Frame\x1a\x16.coterie.wire.v1.Frame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'coterie_api.wire.v1.rounds_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VECTORKIND']._serialized_start=1229
-  _globals['_VECTORKIND']._serialized_end=1371
+  _globals['_VECTORKIND']._serialized_start=1387
+  _globals['_VECTORKIND']._serialized_end=1529
   _globals['_FRAME']._serialized_start=54
-  _globals['_FRAME']._serialized_end=593
-  _globals['_HELLO']._serialized_start=596
-  _globals['_HELLO']._serialized_end=758
-  _globals['_CHALLENGE']._serialized_start=760
-  _globals['_CHALLENGE']._serialized_end=786
-  _globals['_PROOF']._serialized_start=788
-  _globals['_PROOF']._serialized_end=814
-  _globals['_WELCOME']._serialized_start=816
-  _globals['_WELCOME']._serialized_end=882
-  _globals['_CONTROL']._serialized_start=884
-  _globals['_CONTROL']._serialized_end=910
-  _globals['_VECTORBEGIN']._serialized_start=912
-  _globals['_VECTORBEGIN']._serialized_end=1003
-  _globals['_CHUNK']._serialized_start=1005
-  _globals['_CHUNK']._serialized_end=1026
-  _globals['_VECTOREND']._serialized_start=1028
-  _globals['_VECTOREND']._serialized_end=1058
-  _globals['_GRANT']._serialized_start=1060
-  _globals['_GRANT']._serialized_end=1088
-  _globals['_DROP']._serialized_start=1090
-  _globals['_DROP']._serialized_end=1198
-  _globals['_FINISHED']._serialized_start=1200
-  _globals['_FINISHED']._serialized_end=1226
-  _globals['_ROUNDS']._serialized_start=1373
-  _globals['_ROUNDS']._serialized_end=1443
+  _globals['_FRAME']._serialized_end=647
+  _globals['_HELLO']._serialized_start=650
+  _globals['_HELLO']._serialized_end=812
+  _globals['_CHALLENGE']._serialized_start=814
+  _globals['_CHALLENGE']._serialized_end=840
+  _globals['_PROOF']._serialized_start=842
+  _globals['_PROOF']._serialized_end=868
+  _globals['_WELCOME']._serialized_start=870
+  _globals['_WELCOME']._serialized_end=936
+  _globals['_CONTROL']._serialized_start=938
+  _globals['_CONTROL']._serialized_end=964
+  _globals['_VECTORBEGIN']._serialized_start=966
+  _globals['_VECTORBEGIN']._serialized_end=1057
+  _globals['_CHUNK']._serialized_start=1059
+  _globals['_CHUNK']._serialized_end=1080
+  _globals['_VECTOREND']._serialized_start=1082
+  _globals['_VECTOREND']._serialized_end=1112
+  _globals['_SHORTVECTOR']._serialized_start=1114
+  _globals['_SHORTVECTOR']._serialized_end=1216
+  _globals['_GRANT']._serialized_start=1218
+  _globals['_GRANT']._serialized_end=1246
+  _globals['_DROP']._serialized_start=1248
+  _globals['_DROP']._serialized_end=1356
+  _globals['_FINISHED']._serialized_start=1358
+  _globals['_FINISHED']._serialized_end=1384
+  _globals['_ROUNDS']._serialized_start=1531
+  _globals['_ROUNDS']._serialized_end=1601
 # @@protoc_insertion_point(module_scope)

@@ -20,7 +20,7 @@ VECTOR_KIND_PARAMETERS: VectorKind
 VECTOR_KIND_MASKED: VectorKind
 
 class Frame(_message.Message):
-    __slots__ = ("ack", "sequence", "hello", "challenge", "proof", "welcome", "control", "vector_begin", "chunk", "vector_end", "grant", "drop", "finished")
+    __slots__ = ("ack", "sequence", "hello", "challenge", "proof", "welcome", "control", "vector_begin", "chunk", "vector_end", "grant", "drop", "finished", "short_vector")
     ACK_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class Frame(_message.Message):
     GRANT_FIELD_NUMBER: _ClassVar[int]
     DROP_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
+    SHORT_VECTOR_FIELD_NUMBER: _ClassVar[int]
     ack: int
     sequence: int
     hello: Hello
@@ -47,7 +48,8 @@ class Frame(_message.Message):
     grant: Grant
     drop: Drop
     finished: Finished
-    def __init__(self, ack: _Optional[int] = ..., sequence: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., challenge: _Optional[_Union[Challenge, _Mapping]] = ..., proof: _Optional[_Union[Proof, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ..., vector_begin: _Optional[_Union[VectorBegin, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., vector_end: _Optional[_Union[VectorEnd, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., drop: _Optional[_Union[Drop, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ...) -> None: ...
+    short_vector: ShortVector
+    def __init__(self, ack: _Optional[int] = ..., sequence: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., challenge: _Optional[_Union[Challenge, _Mapping]] = ..., proof: _Optional[_Union[Proof, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ..., vector_begin: _Optional[_Union[VectorBegin, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., vector_end: _Optional[_Union[VectorEnd, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., drop: _Optional[_Union[Drop, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., short_vector: _Optional[_Union[ShortVector, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("version", "job_uid", "index", "instance", "spec_hash", "session", "received", "holds", "last_slot")
@@ -120,6 +122,18 @@ class VectorEnd(_message.Message):
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     signature: bytes
     def __init__(self, signature: _Optional[bytes] = ...) -> None: ...
+
+class ShortVector(_message.Message):
+    __slots__ = ("kind", "tag", "data", "signature")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    kind: VectorKind
+    tag: int
+    data: bytes
+    signature: bytes
+    def __init__(self, kind: _Optional[_Union[VectorKind, str]] = ..., tag: _Optional[int] = ..., data: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Grant(_message.Message):
     __slots__ = ("is_accepted",)
