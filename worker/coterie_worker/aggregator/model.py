@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from coterie_api.v1alpha1.training import Weighting
 from coterie_worker.layout import Layout, pack
+from coterie_worker.offload import cores
 from coterie_worker.rounds import norm, server_optimizer, to_mean
 from coterie_worker.secagg import Encoding
 from coterie_worker.transport import Greeting, Vector, VectorKind, model_hash
@@ -90,7 +90,7 @@ class Model:
         self.version = snapshot.rounds_done if snapshot else 0
         self.parameters: Values = snapshot.parameters if snapshot else pack(initial.file(), layout)
         self.moments: Moments = snapshot.moments if snapshot else self._optimizer.init(layout.trainable)
-        self._shards = (os.cpu_count() or 1) if self.encoding.size > SHARD_ELEMENTS else 1
+        self._shards = cores() if self.encoding.size > SHARD_ELEMENTS else 1
         self._pool = ThreadPoolExecutor(self._shards)
         self.hash = self._hash()
 

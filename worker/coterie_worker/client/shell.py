@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +18,7 @@ from coterie_worker.client.state import SlotRecord, SlotUsed
 from coterie_worker.client.work import Missed, TaskWork, Withdrawn, Work
 from coterie_worker.entropy import system_entropy
 from coterie_worker.layout import Layout
-from coterie_worker.offload import offload
+from coterie_worker.offload import cores, offload
 from coterie_worker.secagg import (
     ClientEpoch,
     ClientMemory,
@@ -113,7 +112,7 @@ class Client:
         self._connection = Connection(peer, Credential(job.job_uid, role.index, spec_hash, self._identity), limits)
         self._connection.last_slot = max(0, record.last(job.job_uid))
         self._heavy = ThreadPoolExecutor(1, "training")  # one at a time: the task's generators are the process's own
-        self._cores = os.cpu_count() or 1
+        self._cores = cores()
         self._maskers = ThreadPoolExecutor(self._cores, "masking")
         self._memory = ClientMemory()  # of all epochs: sums of different ones are compared, too
         self._protocol = asyncio.Lock()  # an epoch is used by one thread at a time
