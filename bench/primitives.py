@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from coterie_worker.entropy import system_entropy
 from coterie_worker.secagg import Encoding, default_colluders, least_threshold
+from coterie_worker.secagg.keys import verify
 from coterie_worker.secagg.masks import Masks
 
 SCALE: Final = 65536
@@ -27,7 +28,7 @@ class Signatures:
 
     def __init__(self) -> None:
         self._key = Ed25519PrivateKey.generate()
-        self._public = self._key.public_key()
+        self._public = self._key.public_key().public_bytes_raw()
         self._signed = self._key.sign(STATEMENT)
 
     def sign(self) -> None:
@@ -35,7 +36,7 @@ class Signatures:
 
     def check(self, times: int) -> None:
         for _ in range(times):
-            self._public.verify(self._signed, STATEMENT)
+            verify(self._public, self._signed, STATEMENT, what="statement")
 
 
 class ClientCalls:

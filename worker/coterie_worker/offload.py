@@ -26,7 +26,7 @@ async def offload(elements: int, function: Callable[P, T], /, *args: P.args, **k
 
 
 def cores(quota: Path = QUOTA) -> int:
-    """How many cores' worth of threads to start: as many as this process may run on, but no more than the container's CPU limit pays for.
+    """How many threads to start: as many as there are cores to run on, but no more than the container's CPU limit pays for in full.
 
     More would have the kernel stop all of them, the event loop's too, until the next period.
     """
@@ -35,4 +35,4 @@ def cores(quota: Path = QUOTA) -> int:
         microseconds, period = map(int, quota.read_text().split())
     except (OSError, ValueError):  # not in a cgroup of version 2, or "max": no limit
         return allowed
-    return max(1, min(allowed, -(-microseconds // period)))
+    return max(1, min(allowed, microseconds // period))

@@ -11,7 +11,7 @@ from tests.local.dataplane.loopback import JOB, NAME, SPEC_HASH, World, soon
 from coterie_api.wire.v1 import rounds_pb2 as pb
 from coterie_api.wire.v1 import rounds_pb2_grpc as stubs
 from coterie_worker.transport import ServerCertificate, role_uri
-from coterie_worker.transport.auth import prove
+from coterie_worker.transport.auth import VERSION, prove
 
 
 class Proxy:
@@ -81,7 +81,7 @@ async def raw_stream(world: World, port: int):
 
 async def authenticate(world: World, call, index: int) -> None:
     claim = world.credential(index).claim
-    await call.write(pb.Frame(hello=pb.Hello(version=1, job_uid=JOB, index=index, instance=claim.instance, spec_hash=SPEC_HASH)))
+    await call.write(pb.Frame(hello=pb.Hello(version=VERSION, job_uid=JOB, index=index, instance=claim.instance, spec_hash=SPEC_HASH)))
     nonce = (await soon(call.read())).challenge.nonce
     certificate = ServerCertificate(world.pair.certificate, world.pair.key).hash
     await call.write(pb.Frame(proof=pb.Proof(signature=prove(world.keys[index], claim, nonce, certificate))))

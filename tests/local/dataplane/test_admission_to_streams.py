@@ -32,7 +32,7 @@ from coterie_worker.transport import (
     role_uri,
 )
 from coterie_worker.transport import tls as transport_tls
-from coterie_worker.transport.auth import prove
+from coterie_worker.transport.auth import VERSION, prove
 
 pytestmark = pytest.mark.local
 
@@ -130,9 +130,9 @@ class TestStrangersAreNot:
             pb.Frame(),
             pb.Frame(sequence=1, control=pb.Control(payload=b"x")),
             pb.Frame(proof=pb.Proof(signature=bytes(64))),
-            pb.Frame(hello=pb.Hello(version=2, job_uid=JOB, instance=bytes(16), spec_hash=SPEC_HASH)),
-            pb.Frame(hello=pb.Hello(version=1, job_uid=JOB, instance=bytes(15), spec_hash=SPEC_HASH)),
-            pb.Frame(hello=pb.Hello(version=1, job_uid="x" * 65, instance=bytes(16), spec_hash=SPEC_HASH)),
+            pb.Frame(hello=pb.Hello(version=VERSION - 1, job_uid=JOB, instance=bytes(16), spec_hash=SPEC_HASH)),
+            pb.Frame(hello=pb.Hello(version=VERSION, job_uid=JOB, instance=bytes(15), spec_hash=SPEC_HASH)),
+            pb.Frame(hello=pb.Hello(version=VERSION, job_uid="x" * 65, instance=bytes(16), spec_hash=SPEC_HASH)),
         ],
         ids=["nothing", "control", "proof", "version", "instance", "job"],
     )
@@ -146,7 +146,7 @@ class TestStrangersAreNot:
     async def test_a_recorded_proof(self, world: World) -> None:
         """The proof of one stream, played back on another, whose nonce differs."""
         claim = world.credential(0).claim
-        hello = pb.Hello(version=1, job_uid=JOB, index=0, instance=claim.instance, spec_hash=SPEC_HASH)
+        hello = pb.Hello(version=VERSION, job_uid=JOB, index=0, instance=claim.instance, spec_hash=SPEC_HASH)
         certificate = ServerCertificate(world.pair.certificate, world.pair.key).hash
         async with serving(world) as (server, port):
             async with raw_stream(world, port) as call:
@@ -175,7 +175,7 @@ class TestStrangersAreNot:
         claim = world.credential(0).claim
         certificate = ServerCertificate(world.pair.certificate, world.pair.key).hash
         async with serving(world) as (server, port), raw_stream(world, port) as call:
-            hello = pb.Hello(version=1, job_uid=JOB, index=0, instance=claim.instance, spec_hash=SPEC_HASH, last_slot=7)
+            hello = pb.Hello(version=VERSION, job_uid=JOB, index=0, instance=claim.instance, spec_hash=SPEC_HASH, last_slot=7)
             await call.write(pb.Frame(hello=hello))
             nonce = (await soon(call.read())).challenge.nonce
             await call.write(pb.Frame(proof=pb.Proof(signature=prove(world.keys[0], claim, nonce, certificate))))

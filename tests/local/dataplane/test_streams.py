@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+import grpc
 import numpy as np
 import pytest
 from tests.local.dataplane.loopback import SOON, World, dialed, greeted, serving, soon
@@ -12,6 +14,7 @@ from tests.local.dataplane.middlemen import authenticate, proxied, raw_stream
 from coterie_api.progress import DropReason
 from coterie_api.wire.v1 import rounds_pb2 as pb
 from coterie_worker.transport import Control, Dropped, Joined, Left, Received, Reset, Vector, VectorKind
+from coterie_worker.transport.server import BACKLOG
 
 pytestmark = pytest.mark.local
 
@@ -117,6 +120,64 @@ class TestBounds:
             assert await soon(server.event()) == Left(0, DropReason.PROTOCOL_VIOLATION)
             assert server.gate.in_memory == 0
 
+    async def test_one_that_trickles_an_upload_loses_its_place(self, world: World) -> None:
+        """Each chunk is in time, the whole never would be."""
+        world.limits |= {"chunk_seconds": 0.3, "least_rate": 1 << 20, "uploads": 1}
+        words = np.zeros(300_000, np.uint32)
+        async with serving(world) as (server, port), raw_stream(world, port) as call, AsyncExitStack() as stack:
+            await authenticate(world, call, 0)
+            assert await soon(server.event()) == Joined(0)
+            server.gate.open(1)
+            await call.write(pb.Frame(sequence=1, vector_begin=pb.VectorBegin(kind=VectorKind.MASKED, tag=1, length_bytes=4 * 300_000)))
+            while server.gate.in_memory == 0:
+                await asyncio.sleep(0.01)
+            trickle = asyncio.create_task(one_byte_at_a_time(call))
+            stack.callback(trickle.cancel)
+            honest = await stack.enter_async_context(dialed(world.connection(world.credential(1), port)))
+            await greeted(honest)
+            honest.send(Vector(VectorKind.MASKED, 1, words, b"s"))
+
+            events = [await soon(server.event()) for _ in range(3)]
+
+            assert Left(0, DropReason.PROTOCOL_VIOLATION) in events
+            (upload,) = (event for event in events if isinstance(event, Received))
+            assert upload.index == 1
+            upload.message.release()
+            assert server.gate.in_memory == 0
+
+    async def test_what_is_on_its_way_when_uploads_close_takes_no_place_from_the_next_slot(self, world: World) -> None:
+        world.limits["uploads"] = 1
+        async with serving(world) as (server, port), raw_stream(world, port) as call, AsyncExitStack() as stack:
+            await authenticate(world, call, 0)
+            assert await soon(server.event()) == Joined(0)
+            server.gate.open(1)
+            await call.write(pb.Frame(sequence=1, vector_begin=pb.VectorBegin(kind=VectorKind.MASKED, tag=1, length_bytes=4 * 300_000)))
+            while server.gate.in_memory == 0:
+                await asyncio.sleep(0.01)
+
+            server.close_uploads()
+            server.gate.open(2)
+            honest = await stack.enter_async_context(dialed(world.connection(world.credential(1), port)))
+            await greeted(honest)
+            honest.send(Vector(VectorKind.MASKED, 2, np.zeros(300_000, np.uint32), b"s"))
+
+            assert [await soon(server.event()), (await soon(server.event())).index] == [Joined(1), 1]
+            assert server.connected == {0, 1}  # it is slow, and broke no rule
+
+    async def test_a_client_that_dials_again_and_again_has_no_more_waiting_than_before(self, world: World) -> None:
+        async with serving(world) as (server, port):
+            for _ in range(3):
+                async with raw_stream(world, port) as call:
+                    await authenticate(world, call, 0)
+                    for sequence in range(1, 2 * BACKLOG):
+                        await call.write(pb.Frame(sequence=sequence, control=pb.Control(payload=b"x")))
+                    await asyncio.sleep(0.2)  # whatever is let in has come
+            events = []
+            while not server._events.empty():
+                events.append(await server.event())
+
+            assert sum(isinstance(event, Received) for event in events) <= BACKLOG
+
     async def test_a_drop_tells_its_reason(self, world: World) -> None:
         drop = Dropped(3, DropReason.TASK_RAISED, "ValueError", "task.py:7", "abc")
         async with serving(world) as (server, port), dialed(world.connection(world.credential(0), port)) as connection:
@@ -125,6 +186,14 @@ class TestBounds:
             assert await connection.settled(SOON)
 
             assert [await soon(server.event()) for _ in range(2)] == [Joined(0), Received(0, drop)]
+
+
+async def one_byte_at_a_time(call) -> None:
+    """Chunks of an upload that is always on its way."""
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        while True:
+            await call.write(pb.Frame(sequence=1, chunk=pb.Chunk(data=b"x")))
+            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

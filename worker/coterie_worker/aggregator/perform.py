@@ -110,7 +110,7 @@ class Performer:
 
     async def _close_stage(self, command: do.CloseStage) -> on.Answer:
         epoch, stage = self._require_epoch(), self._require_epoch().stage
-        self._server.gate.close()
+        self._server.close_uploads()
         try:
             outbox = await asyncio.to_thread(epoch.close) if stage is Stage.UNMASK else epoch.close()
         except TooFewSurvivors as error:

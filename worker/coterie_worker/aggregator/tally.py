@@ -29,7 +29,7 @@ class Tally:
 
     job: JobConfig
     traffic: Traffic
-    said: dict[tuple[int, int], Dropped] = field(default_factory=dict)  # (slot, client) -> what the client said of its failure
+    said: dict[int, Dropped] = field(default_factory=dict)  # client -> what it said last of its failure
     gone: dict[int, Drop] = field(default_factory=dict)  # clients that take no part any more
     last: Record | None = None
     last_drops: tuple[Drop, ...] = ()
@@ -45,7 +45,7 @@ class Tally:
     def failed(self, client: int, dropped: Dropped) -> Drop:
         """Remember what a client said."""
         drop = self.drop(client, dropped.reason, dropped)
-        self.said[dropped.slot, client] = dropped
+        self.said[client] = dropped
         if dropped.is_final:
             self.gone[client] = drop
         return drop
@@ -59,7 +59,11 @@ class Tally:
 
     def drops(self, absences: Iterable[Absence]) -> tuple[Drop, ...]:
         """Absences for people."""
-        return tuple(self.drop(each.client, each.reason, self.said.get((each.slot, each.client))) for each in absences)
+        return tuple(self.drop(each.client, each.reason, self._said_of(each)) for each in absences)
+
+    def _said_of(self, absence: Absence) -> Dropped | None:
+        said = self.said.get(absence.client)
+        return said if said is not None and said.slot == absence.slot else None
 
     def round_line(self, record: Record, update_norm: float) -> RoundLine:
         """The line of a round that has just been done, and a fresh start for the next."""
@@ -106,4 +110,5 @@ class Tally:
             clamped=self.clamped,
             update_norm=self.update_norm,
             drops=tuple(latest.values()),
+            evaluation_failure=self.evaluation.failure if self.evaluation else None,
         )

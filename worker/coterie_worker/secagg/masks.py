@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Words = NDArray[np.uint32]
 Run = Callable[[Callable[[Any], None], Iterable[Any]], Iterable[None]]  # `map`, or a thread pool's `map`
 
-CHUNK: Final = 64 * 1024  # elements; 256 KiB of keystream and 256 KiB of accumulator fit a core's second-level cache
+CHUNK: Final = 64 * 1024  # elements; with half as many, calls from the interpreter cost more than a second-level cache of 512 KiB saves
 WORD_BYTES: Final = 4
 PIECES: Final = 4  # per thread, so that one that is held up leaves work to the others
 _BLOCK_WORDS: Final = 4  # AES blocks are 16 bytes

@@ -16,10 +16,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from coterie_worker.secagg.errors import BadSignature
+from coterie_worker.secagg.keys import verify
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 LABEL: Final = b"coterie/v1/attend\x00"
 NONCE_BYTES: Final = 32
@@ -27,7 +30,7 @@ INSTANCE_BYTES: Final = 16
 HASH_BYTES: Final = 32
 SESSION_BYTES: Final = 16
 JOB_UID_CHARACTERS: Final = 64
-VERSION: Final = 1
+VERSION: Final = 2  # of the wire: 1 had no short vectors
 
 
 class NotAuthenticated(Exception):
@@ -78,10 +81,9 @@ class Admission:
     def check_proof(self, claim: Claim, nonce: bytes, certificate_hash: bytes, signature: bytes) -> None:
         """Check the claim and its signature; raises NotAuthenticated."""
         self.check_claim(claim)
-        key = Ed25519PublicKey.from_public_bytes(self.public_keys[claim.index])
         try:
-            key.verify(signature, claim.transcript(nonce, certificate_hash))
-        except InvalidSignature:
+            verify(self.public_keys[claim.index], signature, claim.transcript(nonce, certificate_hash), what="proof")
+        except BadSignature:
             raise NotAuthenticated("the client's signature does not match the roster's key") from None
 
 

@@ -32,6 +32,7 @@ FROM_AGGREGATOR: Final = frozenset({"control", "short_vector", "vector_begin", "
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 5.0
 GOODBYE_SECONDS: Final = 2.0
+WAITING: Final = 64  # messages of the aggregator that this client has not looked at yet
 Incoming: TypeAlias = Message | Reset
 
 
@@ -83,7 +84,7 @@ class Connection:
         self._peer = peer
         self._credential = credential
         self._limits = limits
-        self._incoming: asyncio.Queue[Incoming] = asyncio.Queue()
+        self._incoming: asyncio.Queue[Incoming] = asyncio.Queue(WAITING)
         self._backoff = Backoff()
         self._session = b""
         self._new_link()
@@ -200,7 +201,7 @@ class Connection:
                 self._sender.grant(frame.grant.is_accepted)
             elif body is not None and (message := await self._receiver.take(frame, self._sender)) is not None:
                 self.is_finished = isinstance(message, Finished)
-                self._incoming.put_nowait(message)
+                await self._incoming.put(message)
 
     async def _say_goodbye(self, call: Any) -> None:
         """Let the acknowledgment of Finished arrive before the stream ends."""

@@ -33,6 +33,10 @@ class UploadGate:
         """Uploads that hold credit now."""
         return self._in_memory
 
+    def is_open(self, slot: int) -> bool:
+        """Whether uploads of this slot are let in now."""
+        return slot == self._slot
+
     def open(self, slot: int) -> None:
         """Let in uploads of this slot, and of no other."""
         self._slot = slot

@@ -26,16 +26,21 @@ class Limits:
     receiving_bytes: int = 40 * MIB  # windows of all streams: what a connection has once buffered, the heap is slow to give back
     queued_messages: int = 256  # sent and not yet acknowledged
     uploads: int = 2  # in memory at a time
-    chunks_on_the_way: int = 4  # to clients, of all vectors together
+    chunks_on_the_way: int = 4  # to clients, of all longer vectors together
     ack_seconds: float = 0.1  # that an acknowledgment may wait for a frame to travel with
     turn_seconds: float = 0.1  # that a chunk may take before the next one goes, too: 40 MB/s to clients that are all slow
     connect_seconds: float = 5.0
     handshake_seconds: float = 10.0
     chunk_seconds: float = 30.0  # between two chunks of one vector
+    least_rate: int = 128 * KIB  # bytes a second of a whole vector, on top: whoever is slower keeps a place that others wait for
     grace_seconds: float = 3.0  # how long a broken stream may take to come back as the same session
     finish_seconds: float = 5.0  # for clients to hear that the job ended
     keepalive_seconds: float = 20.0
     keepalive_answer_seconds: float = 10.0
+
+    def seconds_for(self, size: int) -> float:
+        """How long a vector of so many bytes may take."""
+        return self.chunk_seconds + size / self.least_rate
 
     @property
     def sent_chunk_bytes(self) -> int:

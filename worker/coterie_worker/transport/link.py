@@ -51,6 +51,7 @@ class Sender:
         self._begun = 0
         self._answers: deque[pb.Frame] = deque()
         self._owed: asyncio.TimerHandle | None = None
+        self._is_due = False  # an acknowledgment, without waiting for company
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._idle = asyncio.Event()
@@ -66,18 +67,30 @@ class Sender:
         self._wake.set()
 
     def answer(self, frame: pb.Frame) -> None:
-        """Send a frame that is no message: an acknowledgment, a grant."""
+        """Send a frame that is no message: a grant. Raises FrameRefused for a peer that asks and takes no answers."""
+        if len(self._answers) >= self._limits.queued_messages:
+            raise FrameRefused(f"{len(self._answers)} answers wait to be taken, at most {self._limits.queued_messages} may")
         self._answers.append(frame)
+        self._rouse()
+
+    def acknowledge_now(self) -> None:
+        """Tell the peer what came, with a frame of its own if nothing else is to be sent."""
+        self._is_due = True
+        self._rouse()
+
+    def owe(self) -> None:
+        """Tell the peer what came with the next frame, or in a while with one of its own."""
+        if self._owed is None:
+            self._owed = asyncio.get_running_loop().call_later(self._limits.ack_seconds, self.acknowledge_now)
+
+    def _rouse(self) -> None:
         self._idle.clear()
         self._wake.set()
 
-    def owe(self) -> None:
-        """Acknowledge what came with the next frame, or in a while with one of its own."""
-        if self._owed is None:
-            self._owed = asyncio.get_running_loop().call_later(self._limits.ack_seconds, self.answer, pb.Frame())
-
     def grant(self, is_accepted: bool) -> None:
-        """The peer has decided on the upload that was offered."""
+        """The peer has decided on the upload that was offered; raises FrameRefused for a decision too many."""
+        if not self._grants.empty():
+            raise FrameRefused("a grant came for an upload that was not offered")
         self._grants.put_nowait(is_accepted)
 
     def acknowledge(self, received: int) -> None:
@@ -114,12 +127,12 @@ class Sender:
         """What to write to the stream, for ever."""
         while True:
             self._wake.clear()
-            while self._answers:
-                yield self._stamp(self._answers.popleft())
+            while self._answers or self._is_due:
+                yield self._stamp(self._answers.popleft() if self._answers else pb.Frame())
             if self._sent < self._acknowledged + len(self._kept):
                 async for frame in self._message(self._kept[self._sent - self._acknowledged]):
                     yield frame
-            elif not self._answers:
+            elif not (self._answers or self._is_due):
                 self._idle.set()
                 await self._wake.wait()
 
@@ -156,6 +169,7 @@ class Sender:
         return frame
 
     def _forget_owed(self) -> None:
+        self._is_due = False
         if self._owed is not None:
             self._owed.cancel()
             self._owed = None
@@ -167,14 +181,15 @@ class Partial:
 
     kind: VectorKind
     tag: int
-    words: Words
+    size: int  # bytes
+    words: Words | None  # None: nobody wants it any more
     filled: int = 0
 
     def add(self, data: memoryview) -> None:
-        view = self.words.view(np.uint8)
-        if not data or self.filled + len(data) > view.size:
-            raise FrameRefused(f"a chunk of {len(data)} bytes does not fit at {self.filled} of {view.size}")
-        view[self.filled : self.filled + len(data)] = np.frombuffer(data, np.uint8)
+        if not data or self.filled + len(data) > self.size:
+            raise FrameRefused(f"a chunk of {len(data)} bytes does not fit at {self.filled} of {self.size}")
+        if self.words is not None:
+            self.words.view(np.uint8)[self.filled : self.filled + len(data)] = np.frombuffer(data, np.uint8)
         self.filled += len(data)
 
 
@@ -187,6 +202,7 @@ class Receiver:
         self._gate = gate
         self._partial: Partial | None = None
         self.received = 0
+        self.deadline = 0.0  # by the event loop's clock, for the vector on its way in
 
     @property
     def is_inside_vector(self) -> bool:
@@ -225,13 +241,18 @@ class Receiver:
         message = frames.decode(frame)
         self.received += 1
         if body != "control" or self.received % ACK_EVERY == 0:
-            sender.answer(pb.Frame())
+            sender.acknowledge_now()
         return message
 
     def abandon(self) -> None:
         """The stream broke: forget a vector that was cut, and give its credit back."""
-        if self._partial is not None:
-            self._partial = None
+        self.discard()
+        self._partial = None
+
+    def discard(self) -> None:
+        """Nobody wants the vector on its way in any more: give its memory and credit back, and let the rest of it come to nothing."""
+        if self._partial is not None and self._partial.words is not None:
+            self._partial.words = None
             if self._gate is not None:
                 self._gate.release()
 
@@ -262,11 +283,16 @@ class Receiver:
         kind, dtype = self._allowed(opening.kind, opening.length_bytes)
         if self._gate is not None:
             is_accepted = await self._gate.acquire(opening.tag)
+            if is_accepted and not self._gate.is_open(opening.tag):  # it closed since the decision
+                self._gate.release()
+                is_accepted = False
             sender.answer(pb.Frame(grant=pb.Grant(is_accepted=is_accepted)))
             if not is_accepted:
                 self.received += 1  # declined is done
                 return
-        self._partial = Partial(kind, opening.tag, np.empty(opening.length_bytes // dtype.itemsize, dtype))
+        words = np.empty(opening.length_bytes // dtype.itemsize, dtype)
+        self._partial = Partial(kind, opening.tag, words.nbytes, words)
+        self.deadline = asyncio.get_running_loop().time() + self._limits.seconds_for(words.nbytes)
 
     def _chunk(self, data: memoryview) -> None:
         partial = self._require_partial()
@@ -274,14 +300,16 @@ class Receiver:
             raise FrameRefused(f"a chunk has {len(data)} bytes, at most {self._limits.chunk_bytes} are allowed")
         partial.add(data)
 
-    def _end(self, signature: bytes, sender: Sender) -> Vector:
+    def _end(self, signature: bytes, sender: Sender) -> Vector | None:
         partial = self._require_partial()
-        if partial.filled != partial.words.nbytes:
-            raise FrameRefused(f"a vector ended after {partial.filled} of {partial.words.nbytes} bytes")
+        if partial.filled != partial.size:
+            raise FrameRefused(f"a vector ended after {partial.filled} of {partial.size} bytes")
         self._check_signature(signature)
         self._partial = None
         self.received += 1
         sender.owe()
+        if partial.words is None:
+            return None
         if self._gate is not None:
             return Vector(partial.kind, partial.tag, partial.words, signature, self._gate.releaser())
         return Vector(partial.kind, partial.tag, partial.words, signature)

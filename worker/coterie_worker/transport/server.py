@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import defaultdict
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -65,7 +66,6 @@ class Session:
     identifier: bytes
     sender: Sender
     receiver: Receiver
-    backlog: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BACKLOG), repr=False)
     stream: asyncio.Task[Any] | None = None
     farewell: asyncio.TimerHandle | None = field(default=None, repr=False)
 
@@ -80,6 +80,8 @@ class RoundsServer:
         self._greeting = greeting
         self._limits = limits
         self._sessions: dict[int, Session] = {}
+        # By client, and not by session: a new one doesn't make room for what the one before has left.
+        self._backlogs = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(BACKLOG))
         self._server: grpc.aio.Server | None = None
         self._finished: Finished | None = None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -103,9 +105,15 @@ class RoundsServer:
     async def event(self) -> Event:
         """The next thing that happened."""
         event = await self._events.get()
-        if isinstance(event, Received) and (session := self._sessions.get(event.index)) is not None:
-            session.backlog.release()
+        if isinstance(event, Received):
+            self._backlogs[event.index].release()
         return event
+
+    def close_uploads(self) -> None:
+        """Let none in from now on. What is on its way in gives its place back, and comes to nothing."""
+        self.gate.close()
+        for session in self._sessions.values():
+            session.receiver.discard()
 
     def note(self, value: object) -> None:
         """Put something of the shell's own among the events."""
@@ -227,27 +235,38 @@ class RoundsServer:
             await asyncio.gather(writer, return_exceptions=True)  # last: gRPC may cancel a second time, and nothing after it would run
 
     async def _read(self, session: Session, context: Any) -> None:
+        backlog = self._backlogs[session.claim.index]
         while True:
-            await session.backlog.acquire()  # before the message is taken: from there on nothing may interrupt
-            limit = self._limits.chunk_seconds if session.receiver.is_inside_vector else None
+            await backlog.acquire()  # before the message is taken: from there on nothing may interrupt
+            is_passed_on = False
             try:
-                async with asyncio.timeout(limit):
-                    frame = await context.read()
-            except TimeoutError:
-                raise FrameRefused("a vector stopped arriving") from None
-            if frame is END_OF_STREAM:
-                return
-            session.sender.acknowledge(frame.ack)
-            await self._take(session, frame)
+                frame = await self._frame(session.receiver, context)
+                if frame is END_OF_STREAM:
+                    return
+                session.sender.acknowledge(frame.ack)
+                is_passed_on = await self._take(session, frame)
+            finally:
+                if not is_passed_on:
+                    backlog.release()
 
-    async def _take(self, session: Session, frame: AnyFrame) -> None:
-        """Pass a message on. A function of its own: nothing here may hold an upload while the next frame is awaited."""
+    async def _frame(self, receiver: Receiver, context: Any) -> Any:
+        """The next frame; raises FrameRefused where one of a vector doesn't come in time."""
+        if not receiver.is_inside_vector:
+            return await context.read()
+        left = receiver.deadline - asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(min(self._limits.chunk_seconds, left)):
+                return await context.read()
+        except TimeoutError:
+            raise FrameRefused("a vector stopped arriving, or comes too slowly") from None
+
+    async def _take(self, session: Session, frame: AnyFrame) -> bool:
+        """Pass a message on, if there is one. A function of its own: nothing here may hold an upload while the next frame is awaited."""
         has_body = body_of(frame) is not None
         message = await session.receiver.take(frame, session.sender) if has_body else None
-        if message is None:
-            session.backlog.release()
-        else:
+        if message is not None:
             self._events.put_nowait(Received(session.claim.index, from_client(message)))
+        return message is not None
 
     def _parse(self, data: bytes) -> AnyFrame:
         self.traffic.received += len(data)

@@ -38,7 +38,7 @@ class TestCores:
         [
             ("max 100000", 8),  # no limit
             ("200000 100000", 2),
-            ("150000 100000", 2),  # a core and a half
+            ("150000 100000", 1),  # a core and a half
             ("10000 100000", 1),
             ("50000 200000", 1),
             ("1600000 100000", 8),  # more than there are

@@ -130,9 +130,9 @@ class TestMessagesArrive:
 
     @pytest.mark.parametrize("seed", range(20))
     async def test_streams_that_break_anywhere_lose_and_repeat_nothing(self, seed: int) -> None:
-        """40 messages in 8-message windows over streams that last 1 to 12 frames each way."""
+        """40 messages in 8-message windows over streams that last 1 to 12 frames each way; vectors short or long."""
         chance = random.Random(seed)
-        here, there = Side(), Side()
+        here, there = (Side(limits=SHORT if seed % 2 else LIMITS) for _ in range(2))
         sent = [Control(bytes([n])) if chance.random() < 0.6 else vector(size=chance.randrange(1, 60)) for n in range(40)]
         waiting = list(sent)
         while len(there.got) < len(sent):
@@ -186,6 +186,33 @@ class TestAcknowledgments:
         await pump(here, there)
 
         assert await pump(there, here) == [None]
+
+
+class TestAPeerThatTakesNothing:
+    async def test_one_acknowledgment_is_kept_for_it_however_much_it_says(self) -> None:
+        side = Side()
+        for sequence in range(1, 1000):
+            await side.hear(frame(sequence, drop=pb.Drop(reason="TaskRaised")))
+
+        waiting = side.sender.frames()
+        assert (await anext(waiting)).ack == 999
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(waiting), 0.05)
+
+    async def test_one_that_offers_uploads_without_end_and_takes_no_answer_is_refused(self) -> None:
+        side = Side(UploadGate(1))  # nothing is open, so each offer is declined
+        for sequence in range(1, LIMITS.queued_messages + 1):
+            await side.hear(begin(8, VectorKind.MASKED, sequence))
+
+        with pytest.raises(FrameRefused, match="8 answers wait to be taken"):
+            await side.hear(begin(8, VectorKind.MASKED, LIMITS.queued_messages + 1))
+
+    async def test_a_grant_for_nothing_is_refused(self) -> None:
+        side = Side()
+        await side.hear(pb.Frame(grant=pb.Grant(is_accepted=True)))
+
+        with pytest.raises(FrameRefused, match="not offered"):
+            await side.hear(pb.Frame(grant=pb.Grant(is_accepted=True)))
 
 
 class TestShortVectors:
@@ -291,6 +318,47 @@ class TestUploads:
         await asyncio.gather(pump(here, there), pump(there, here))
 
         np.testing.assert_array_equal(there.got[0].words, np.arange(50, dtype=np.uint32))
+
+    async def test_one_that_nobody_wants_any_more_comes_to_nothing_and_the_next_message_comes(self) -> None:
+        gate = UploadGate(1)
+        here, there = Side(), Side(gate)
+        gate.open(3)
+        here.sender.post(vector(VectorKind.MASKED))
+        here.sender.post(Control(b"after"))
+        frames = here.sender.frames()
+        await there.hear(from_bytes(to_bytes(await anext(frames))))
+        here.sender.grant(True)
+        await there.hear(from_bytes(to_bytes(await anext(frames))))
+        assert gate.in_memory == 1
+
+        there.receiver.discard()
+        assert gate.in_memory == 0
+        for _ in range(4):  # three chunks, the end
+            await there.hear(from_bytes(to_bytes(await anext(frames))))
+        await there.hear(from_bytes(to_bytes(await anext(frames))))
+        await frames.aclose()
+
+        assert there.got == [Control(b"after")]
+        there.receiver.abandon()
+        assert gate.in_memory == 0
+
+    async def test_a_slot_that_closes_between_decision_and_grant_leaves_no_credit_behind(self) -> None:
+        gate = UploadGate(1)
+        there = Side(gate)
+        gate.open(1)
+        assert await gate.acquire(1)
+        offered = asyncio.create_task(there.hear(begin(8, VectorKind.MASKED)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+        gate.release()  # it is decided now, and told later
+        assert gate.in_memory == 1
+        gate.close()
+        there.receiver.discard()
+        await offered
+
+        assert gate.in_memory == 0
+        assert not there.receiver.is_inside_vector
 
 
 class TestWhatIsRefused:
