@@ -29,6 +29,12 @@ CERTIFICATE: Object = {
     "immutable": True,
     "data": {},
 }
+SECURE: Object = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 BATCH: Object = {
     "metadata": {
         "name": "client",
@@ -54,9 +60,7 @@ BATCH: Object = {
                         "secret": {"secretName": "coterie-identity", "items": [{"key": "private.pem", "path": "private.pem"}]},
                     },
                 ],
-                "containers": [
-                    {"name": "client", "image": "registry.example/train:1", "securityContext": {"allowPrivilegeEscalation": False}}
-                ],
+                "containers": [{"name": "client", "image": "registry.example/train:1", "securityContext": SECURE}],
             }
         },
     },

@@ -87,6 +87,50 @@ async def test_the_operator_changes_nothing_else_of_a_job(operator_account: Kube
         await operator_account.patch(FEDERATED_JOB, JOBS, "rights", change)
 
 
+async def test_the_operator_deletes_no_job_that_runs(operator_account: KubeCluster, job: Object) -> None:
+    with pytest.raises((Forbidden, Invalid), match="deletes a job that has ended"):
+        await operator_account.delete(FEDERATED_JOB, JOBS, "rights")
+
+
+async def test_the_operator_deletes_no_job_that_is_to_be_kept(operator_account: KubeCluster, job: Object) -> None:
+    await operator_account.patch(FEDERATED_JOB, JOBS, "rights", {"status": {"completionTime": "2026-01-01T00:00:00Z"}}, status=True)
+
+    with pytest.raises((Forbidden, Invalid), match="deletes a job that has ended"):
+        await operator_account.delete(FEDERATED_JOB, JOBS, "rights")
+
+
+POLICY: Object = {
+    "metadata": {"name": "child", "namespace": TENANT},
+    "spec": {"podSelector": {"matchLabels": {"coterie.dev/job-uid": "0-0"}}, "policyTypes": ["Ingress"]},
+}
+ADDRESS: Object = {
+    "metadata": {"name": "child", "namespace": JOBS},
+    "spec": {"selector": {"coterie.dev/job-uid": "0-0"}, "ports": [{"port": 8443}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "told"),
+    [
+        (NETWORK_POLICY, variant(POLICY, "spec.podSelector", {}), "for the pods of one job"),
+        (NETWORK_POLICY, variant(POLICY, "spec.podSelector.matchLabels", {"app": "database"}), "for the pods of one job"),
+        (SERVICE, variant(ADDRESS, "spec.selector", None), "for the pods of one job"),
+        (SERVICE, variant(ADDRESS, "spec.selector", {"app": "database"}), "for the pods of one job"),
+        (SERVICE, variant(ADDRESS, "spec.externalIPs", ["192.0.2.1"]), "somebody else's"),
+    ],
+    ids=["opens a namespace", "opens a database", "leads nowhere of ours", "leads to a database", "takes an address"],
+)
+async def test_the_operator_leads_no_traffic_that(operator_account: KubeCluster, kind: Kind, wanted: Object, told: str) -> None:
+    with pytest.raises((Forbidden, Invalid), match=told):
+        await operator_account.create(kind, wanted)
+
+
+async def test_it_leads_traffic_to_the_pods_of_a_job(operator_account: KubeCluster, admin: KubeCluster) -> None:
+    for kind, wanted in ((NETWORK_POLICY, POLICY), (SERVICE, ADDRESS)):
+        await operator_account.create(kind, wanted)
+        await admin.delete(kind, wanted["metadata"]["namespace"], "child")
+
+
 async def test_the_operator_creates_no_job_of_ours(operator_account: KubeCluster) -> None:
     with pytest.raises(Forbidden):
         await operator_account.create(FEDERATED_JOB, variant(JOB, "metadata.name", "own"))

@@ -72,6 +72,27 @@ BAD_BATCH_JOBS: dict[str, tuple[str, object]] = {
         f"{POD_PATH}.volumes",
         [{"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}],
     ),
+    "mounts a Secret by another way": (
+        f"{POD_PATH}.volumes",
+        [{"name": "passwords", "projected": {"sources": [{"secret": {"name": "passwords"}}]}}],
+    ),
+    "mounts a copy of a claim": (
+        f"{POD_PATH}.volumes",
+        [
+            {
+                "name": "copy",
+                "ephemeral": {
+                    "volumeClaimTemplate": {
+                        "spec": {
+                            "accessModes": ["ReadWriteOnce"],
+                            "resources": {"requests": {"storage": "1Gi"}},
+                            "dataSource": {"kind": "PersistentVolumeClaim", "name": "private"},
+                        }
+                    }
+                },
+            }
+        ],
+    ),
     "reads a Secret into its environment": (
         f"{POD_PATH}.containers.0.env",
         [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "other", "key": "a"}}}],
@@ -80,6 +101,12 @@ BAD_BATCH_JOBS: dict[str, tuple[str, object]] = {
     "is on the node's network": (f"{POD_PATH}.hostNetwork", True),
     "may raise its privileges": (f"{POD_PATH}.containers.0.securityContext.allowPrivilegeEscalation", True),
     "says nothing about privileges": (f"{POD_PATH}.containers.0.securityContext", None),
+    "may run as root": (f"{POD_PATH}.containers.0.securityContext.runAsNonRoot", None),
+    "runs as root": (f"{POD_PATH}.containers.0.securityContext.runAsUser", 0),
+    "makes any system call": (f"{POD_PATH}.containers.0.securityContext.seccompProfile", {"type": "Unconfined"}),
+    "keeps capabilities": (f"{POD_PATH}.containers.0.securityContext.capabilities", None),
+    "adds a capability": (f"{POD_PATH}.containers.0.securityContext.capabilities.add", ["NET_BIND_SERVICE"]),
+    "listens on the node": (f"{POD_PATH}.containers.0.ports", [{"containerPort": 80, "hostPort": 80}]),
     "belongs to nobody": ("metadata.ownerReferences", None),
     "has such an init container": (f"{POD_PATH}.initContainers", [{"name": "early", "image": "registry.example/train:1"}]),
 }
@@ -150,6 +177,44 @@ async def test_even_where_no_data_set_is_no_other_secret_is_mounted(operator_acc
     # Two policies refuse this, and the API server tells of either.
     with pytest.raises((Forbidden, Invalid), match=r"names of their keys|no Secret but"):
         await operator_account.create(BATCH_JOB, wanted)
+
+
+@pytest.fixture
+async def beside(admin: KubeCluster, operator_account: KubeCluster) -> AsyncIterator[Object]:
+    """An aggregator's batch Job where a data set lies in the job's own namespace, once the policies know the data set."""
+    await admin.create(FEDERATED_DATASET, variant(VISITS, "metadata.namespace", JOBS))
+    owned = variant(variant(BATCH, "metadata.namespace", JOBS), "metadata.ownerReferences.0.kind", "FederatedJob")
+    owned = variant(owned, f"{POD_PATH}.volumes", [claim("models"), secret_volume("certificate", "tls.crt", "tls.key", "ca.crt")])
+    async with asyncio.timeout(30):
+        while True:
+            created = await operator_account.create(BATCH_JOB, variant(owned, "metadata.name", "seen"))
+            await operator_account.delete(BATCH_JOB, JOBS, "seen", uid=created["metadata"]["uid"])
+            try:
+                created = await operator_account.create(BATCH_JOB, variant(owned, f"{POD_PATH}.volumes", [claim("visits")]))
+            except (Forbidden, Invalid):
+                break
+            await operator_account.delete(BATCH_JOB, JOBS, "client", uid=created["metadata"]["uid"])
+            await asyncio.sleep(0.05)
+    yield owned
+    await admin.delete(FEDERATED_DATASET, JOBS, "visits")
+
+
+@pytest.mark.parametrize(
+    ("volume", "told"),
+    [
+        (claim("visits"), "no data of"),
+        (claim("visits-state"), "no data of"),
+        (secret_volume("coterie-identity", "private.pem"), "names of their keys|no Secret but"),
+        (secret_volume("coterie-identity", "tls.key"), "no Secret but"),
+        (secret_volume("certificate", "private.pem"), "names of their keys"),
+    ],
+    ids=["the data", "the record of slots", "the identity", "the identity as a certificate", "a key of its own choice"],
+)
+async def test_an_aggregator_beside_the_data_has_no_part_in_it(
+    operator_account: KubeCluster, beside: Object, volume: Object, told: str
+) -> None:
+    with pytest.raises((Forbidden, Invalid), match=told):
+        await operator_account.create(BATCH_JOB, variant(beside, f"{POD_PATH}.volumes", [volume]))
 
 
 async def test_a_prefix_grants_the_images_below_it(operator_account: KubeCluster, batch: Object) -> None:
