@@ -55,16 +55,13 @@ class Settings:
     """Group that owns the volumes of a pod, so that a pod of any uid can write to them. None on OpenShift, which chooses one itself."""
 
     monitoring_namespace: str = ""
-    """Namespace whose pods may scrape `/metrics` of aggregators and clients; empty: only the operator's own namespace."""
+    """Namespace whose pods may scrape `/metrics` of aggregators; empty: only the operator's own namespace."""
 
     aggregator_resources: ContainerResources = field(default_factory=_light)
     """Of aggregators whose job names none."""
 
     worker_resources: ContainerResources = field(default_factory=_training)
     """Of `initialize`, clients and evaluators whose job and tenant name none."""
-
-    checkpoint_size: str = "4Gi"
-    """Size of a checkpoint volume whose job names none."""
 
     certificate_days: int = 90
     """Validity of the certificates that the operator issues. An aggregator is restarted from its checkpoint at two thirds of it."""

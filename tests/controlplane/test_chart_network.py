@@ -51,11 +51,12 @@ ENDS: dict[str, Peer] = {
     "internet": Peer("", address="203.0.113.9"),
 }
 OURS = ("operator", "test", "aggregator", "client a", "client b")
-WHERE = (53, 443, 5432, 6443, 8080, PORT_ROUNDS, PORT_STATUS, PORT_METRICS)
+NAMES = (53, 5353)
+WHERE = (*NAMES, 443, 5432, 6443, 8080, PORT_ROUNDS, PORT_STATUS, PORT_METRICS)
 
 Connection = tuple[str, str, int]
 
-# (from, to, port), for the values below. `metricsFrom` names Prometheus' pods; aggregators and clients let its whole namespace scrape.
+# (from, to, port), for the values below. `metricsFrom` names Prometheus' pods; aggregators let its whole namespace scrape, clients nobody.
 OPEN: set[Connection] = {
     ("client a", "aggregator", PORT_ROUNDS),
     ("client b", "aggregator", PORT_ROUNDS),
@@ -65,14 +66,11 @@ OPEN: set[Connection] = {
     ("test", "api server", 6443),
     ("test", "operator", PORTS["health"]),
     ("prometheus", "operator", PORT_METRICS),
-    *(
-        (scraper, target, PORT_METRICS)
-        for scraper in ("prometheus", "neighbor of prometheus")
-        for target in ("aggregator", "client a", "client b")
-    ),
+    ("prometheus", "aggregator", PORT_METRICS),
+    ("neighbor of prometheus", "aggregator", PORT_METRICS),
 }
 # DNS is open to every destination (a resolver may be anywhere), and so stays a channel; of the ends that are ours none lets it in.
-OPEN |= {(source, target, 53) for source in OURS for target in ENDS if target not in OURS and target != source}
+OPEN |= {(source, target, port) for source in OURS for target in ENDS for port in NAMES if target not in OURS and target != source}
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +118,18 @@ def test_the_table_judges_every_pair() -> None:
 
 def test_names_are_asked_by_both_protocols(policies: list[dict[str, Any]]) -> None:
     for source in OURS:
-        assert is_allowed(policies, ENDS[source], ENDS["names"], 53, "UDP")
+        for port in NAMES:
+            assert is_allowed(policies, ENDS[source], ENDS["names"], port, "UDP")
         assert not is_allowed(policies, ENDS[source], ENDS["names"], 443, "UDP")
+
+
+def test_nobody_reaches_a_client(policies: list[dict[str, Any]]) -> None:
+    """A granted image may listen wherever it likes, and would hand data to whoever is let in."""
+    clients = [each for each in policies if each["spec"]["podSelector"]["matchLabels"].get("coterie.dev/role") == Role.CLIENT.value]
+
+    assert len(clients) == 2
+    assert all("Ingress" in each["spec"]["policyTypes"] and not each["spec"].get("ingress") for each in clients)
+    assert {target for _, target, _ in judged(policies)} & {"client a", "client b"} == set()
 
 
 def test_closed_namespaces_of_tenants_stay_closed_for_all_but_their_clients(policies: list[dict[str, Any]]) -> None:
@@ -135,9 +143,10 @@ def test_closed_namespaces_of_tenants_stay_closed_for_all_but_their_clients(poli
         # Ends that these denials close besides.
         ("operator", "aggregator of another job", PORT_STATUS),
         *(
-            (source, target, 53)
+            (source, target, port)
             for source in OURS
             for target in ENDS
+            for port in NAMES
             if ENDS[target].namespace in {"research", "hospital-a", "hospital-b", HOME}
         ),
     }

@@ -18,19 +18,19 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "coterie.serviceAccoun
 
 {{- define "coterie.subject" -}}
 - kind: ServiceAccount
-  name: {{ include "coterie.serviceAccount" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "coterie.serviceAccount" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 
 {{- define "coterie.selector" -}}
 app.kubernetes.io/name: coterie
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end }}
 
 {{- define "coterie.testSelector" -}}
 app.kubernetes.io/name: coterie
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: test
 {{- end }}
 

@@ -95,16 +95,16 @@ In a tenant's namespace: batch Jobs, what they mount, who may talk to them, and 
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ ternary "RoleBinding" "ClusterRoleBinding" (hasKey . "namespace") }}
 metadata:
-  name: {{ .name }}
+  name: {{ .name | quote }}
   {{- with .namespace }}
-  namespace: {{ . }}
+  namespace: {{ . | quote }}
   {{- end }}
   labels:
     {{- include "coterie.labels" .context | nindent 4 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: {{ .role }}
-  name: {{ .name }}
+  name: {{ .name | quote }}
 subjects:
 {{ include "coterie.subject" .context }}
 {{- end }}
@@ -114,9 +114,9 @@ subjects:
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ .role }}
 metadata:
-  name: {{ .name }}
+  name: {{ .name | quote }}
   {{- with .namespace }}
-  namespace: {{ . }}
+  namespace: {{ . | quote }}
   {{- end }}
   labels:
     {{- include "coterie.labelsOf" (dict "context" .context "selector" "coterie.selector" "more" .more) | nindent 4 }}

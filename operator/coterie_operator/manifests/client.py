@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coterie_api.fields import dump
-from coterie_api.names import PATH_CONFIG, PATH_DATA, PATH_IDENTITY, PATH_STATE, PATH_TLS, PORT_METRICS
+from coterie_api.names import PATH_CONFIG, PATH_DATA, PATH_IDENTITY, PATH_STATE, PATH_TLS
 from coterie_api.podconfig import ClientRole, Role, TenantPolicy
 from coterie_api.v1alpha1.types import FederatedDatasetSpec, PodSettings
 from coterie_operator.manifests import naming, network, pod, volumes
@@ -39,7 +39,7 @@ def client_name(job: naming.JobKey, dataset: naming.DatasetKey, attempt: int | N
 def standing_children(parts: Parts, tenant: Tenant) -> list[Json]:
     """Return the children that outlive an attempt, in the order in which they are to be created."""
     meta = _metadata(parts, tenant)
-    return [config_map(parts, meta, _role(parts, tenant)), network.client_policy(meta, parts.key, parts.settings)]
+    return [config_map(parts, meta, _role(parts, tenant)), network.client_policy(meta, parts.key)]
 
 
 def client_job(parts: Parts, tenant: Tenant, attempt: int) -> Json:
@@ -85,7 +85,6 @@ def _pod(parts: Parts, tenant: Tenant) -> pod.Pod:
         image=parts.frozen.worker_image,
         resources=pod.resources(asked.resources, parts.settings.worker_resources, tenant.spec.pod.resources),
         mounts=mounts,
-        ports={"metrics": PORT_METRICS},
         env=asked.env,
     )
     return pod.Pod((pod.container(client, parts.settings),), _volumes(parts, tenant), extra=_wishes(tenant.spec.pod))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-DNS_PORT = 53
+# Policies are judged after a Service's address is translated, and the resolvers of some platforms, OpenShift's for one, listen on 5353.
+DNS_PORTS = (53, 5353)
 OPERATOR_LABELS = {LABEL_NAME: "coterie", LABEL_COMPONENT: "operator"}
 
 
@@ -33,10 +34,13 @@ def aggregator_policy(meta: Json, job: JobKey, tenants: tuple[str, ...], setting
     return _policy(meta, pod_labels(job, Role.AGGREGATOR), ingress, [_dns()])
 
 
-def client_policy(meta: Json, job: JobKey, settings: Settings) -> Json:
-    """Return the policy of a client's pod: it reaches its job's aggregator and DNS; only the monitoring reaches it."""
+def client_policy(meta: Json, job: JobKey) -> Json:
+    """Return the policy of a client's pod: it reaches its job's aggregator and DNS, and nobody reaches it.
+
+    Nothing of ours listens there, and what the image that a tenant granted may listen for could hand data out.
+    """
     aggregator = {**_namespace(job.namespace), "podSelector": {"matchLabels": pod_labels(job, Role.AGGREGATOR)}}
-    return _policy(meta, pod_labels(job, Role.CLIENT), [_scrape(settings)], [_dns(), _rule("to", aggregator, PORT_ROUNDS)])
+    return _policy(meta, pod_labels(job, Role.CLIENT), [], [_dns(), _rule("to", aggregator, PORT_ROUNDS)])
 
 
 def _policy(meta: Json, pods: dict[str, str], ingress: list[Json], egress: list[Json]) -> Json:
@@ -53,7 +57,7 @@ def _scrape(settings: Settings) -> Json:
 
 
 def _dns() -> Json:
-    return {"ports": [{"protocol": protocol, "port": DNS_PORT} for protocol in ("UDP", "TCP")]}
+    return {"ports": [{"protocol": protocol, "port": port} for port in DNS_PORTS for protocol in ("UDP", "TCP")]}
 
 
 def _namespace(name: str) -> Json:

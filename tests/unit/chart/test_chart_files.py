@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
+import pytest
 import yaml
 from monitoring.rules import RUNBOOKS
 
@@ -61,6 +62,31 @@ def test_the_schema_knows_every_setting_but_those_that_the_chart_makes() -> None
     settings = {each.name for each in fields(Settings)} - made
 
     assert {re.sub(r"([A-Z])", r"_\1", name).lower() for name in SCHEMA["properties"]["settings"]["properties"]} == settings
+
+
+# A certificate of no days can't be issued, and no workers do no work. Without a pause lists, readings and repetitions have no end.
+# A timeout of zero is none to aiohttp, and without a wait between two assemblies the clients of the first are not let go.
+POSITIVE = {"certificateDays", "workers", "probeSeconds", "resyncSeconds", "retrySeconds", "retryMaxSeconds"}
+POSITIVE |= {"probeTimeoutSeconds", "assemblyRetrySeconds"}
+NUMBERS = sorted(
+    name for name, schema in SCHEMA["properties"]["settings"]["properties"].items() if schema.get("type") in ("integer", "number")
+)
+
+
+def fits(name: str, value: float) -> bool:
+    """Whether the schema takes a setting."""
+    return bool(jsonschema.Draft7Validator(SCHEMA).is_valid({"settings": {name: value}}))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_setting_is_zero_only_where_the_operator_works_with_it(name: str) -> None:
+    assert fits(name, 1)
+    assert not fits(name, -1)
+    assert fits(name, 0) is (name not in POSITIVE)
+
+
+def test_every_setting_that_may_not_be_zero_is_a_number() -> None:
+    assert set(NUMBERS) > POSITIVE
 
 
 def test_every_value_is_explained() -> None:

@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
+import coterie_operator
 from coterie_operator.settings import ContainerResources, Settings, from_environment
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
     assert from_environment({"PATH": "/bin", "COTERIE_ROOT": "/", "COTERIE_THREADS": "2"}) == Settings()
+
+
+def test_each_setting_has_an_effect_somewhere() -> None:
+    sources = [path.read_text() for path in Path(coterie_operator.__file__).parent.rglob("*.py") if path.name != "settings.py"]
+    read = set(re.findall(r"\b\w*settings\.(\w+)", "\n".join(sources)))
+
+    assert {entry.name for entry in fields(Settings)} <= read
 
 
 def test_each_type_of_setting_is_read() -> None:

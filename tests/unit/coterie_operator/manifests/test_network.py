@@ -46,6 +46,8 @@ TABLE: dict[str, tuple[Peer, Peer, int, bool]] = {
     "the operator's namespace scrapes": (NEIGHBOR, AGGREGATOR, 9090, True),
     "a client resolves names": (CLIENT_A, DNS, 53, True),
     "the aggregator resolves names": (AGGREGATOR, DNS, 53, True),
+    "a client resolves names where resolvers listen on another port": (CLIENT_A, DNS, 5353, True),
+    "the aggregator resolves names where resolvers listen on another port": (AGGREGATOR, DNS, 5353, True),
     "a client does not read the status": (CLIENT_A, AGGREGATOR, 8444, False),
     "a client does not scrape the aggregator": (CLIENT_A, AGGREGATOR, 9090, False),
     "another job's client does not dial": (OTHERS_CLIENT, AGGREGATOR, 8443, False),
@@ -56,6 +58,8 @@ TABLE: dict[str, tuple[Peer, Peer, int, bool]] = {
     "a monitoring that was not named does not scrape": (PROMETHEUS, AGGREGATOR, 9090, False),
     "two clients do not talk": (CLIENT_A, CLIENT_B, 8443, False),
     "the aggregator does not dial a client": (AGGREGATOR, CLIENT_A, 9090, False),
+    "the operator's namespace does not scrape a client": (NEIGHBOR, CLIENT_A, 9090, False),
+    "the operator does not dial a client": (OPERATOR, CLIENT_A, 8444, False),
     "a client does not dial another job's aggregator": (CLIENT_A, OTHERS_AGGREGATOR, 8443, False),
     "a client reaches nothing else of its own namespace": (CLIENT_A, TENANTS_DATABASE, 5432, False),
     "a client reaches nothing outside": (CLIENT_A, Peer("internet"), 443, False),
@@ -73,9 +77,28 @@ def test_a_named_monitoring_scrapes_and_nobody_else() -> None:
     named = policies(Settings(monitoring_namespace="monitoring"))
 
     assert is_allowed(named, PROMETHEUS, AGGREGATOR, 9090)
-    assert is_allowed(named, PROMETHEUS, CLIENT_A, 9090)
+    assert not is_allowed(named, PROMETHEUS, CLIENT_A, 9090)
     assert not is_allowed(named, NEIGHBOR, AGGREGATOR, 9090)
     assert not is_allowed(named, PROMETHEUS, AGGREGATOR, 8443)
+
+
+@pytest.mark.parametrize("settings", [Settings(), Settings(monitoring_namespace="monitoring")], ids=["default", "a named monitoring"])
+def test_no_clients_policy_lets_anything_in(settings: Settings) -> None:
+    """A granted image may listen wherever it likes, and would hand data to whoever is let in."""
+    of_clients = [each["spec"] for each in policies(settings) if each["metadata"]["namespace"] != "research"]
+
+    assert len(of_clients) == 2
+    for spec in of_clients:
+        assert "Ingress" in spec["policyTypes"]
+        assert spec["ingress"] == []
+
+
+@pytest.mark.parametrize("source", [AGGREGATOR, CLIENT_A, CLIENT_B], ids=["aggregator", "client a", "client b"])
+def test_names_are_asked_by_both_protocols_and_nothing_else_is(source: Peer) -> None:
+    for port in (53, 5353):
+        assert is_allowed(policies(), source, DNS, port, "UDP")
+        assert is_allowed(policies(), source, DNS, port, "TCP")
+    assert not is_allowed(policies(), source, DNS, 443, "UDP")
 
 
 def test_policies_select_the_pods_of_this_job_alone() -> None:

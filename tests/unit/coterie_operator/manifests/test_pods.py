@@ -122,6 +122,12 @@ def test_every_container_runs_its_role_on_its_own_address(pod: dict[str, Any]) -
         ]
 
 
+def test_no_client_offers_a_port_and_every_aggregator_does() -> None:
+    offers = {name: any("ports" in container for container in containers(pod)) for name, pod in SPECS.items()}
+
+    assert offers == {name: "aggregator" in name for name in SPECS}
+
+
 @each_job
 def test_a_batch_job_retries_only_what_a_retry_can_help(job: dict[str, Any]) -> None:
     spec = job["spec"]
