@@ -145,6 +145,22 @@ def test_a_task_that_can_not_be_imported_fails_the_job_before_any_tenants_pod_st
     assert not [folder for folder in (tmp_path / "out" / "logs").iterdir() if folder.name.startswith(TENANTS)]
 
 
+def test_a_job_that_nobody_could_ever_start_is_refused_at_once_with_a_line_for_each_data_set(tmp_path: Path) -> None:
+    """On a cluster it waits for its owners; here nobody could grant anything while it does."""
+    narrow = dataset("green", grants=[{"jobs": {"namespaces": ["research"]}, "images": ["registry.example/other:1"]}])
+    workspace = write(tmp_path / "line", job(clients={"image": "registry.example/train:1"}), narrow, dataset("blue"))
+    status, out, error = finish(start(workspace, tmp_path / "out"))
+    red, green = error.splitlines()[-2:]
+
+    assert (status, out) == (2, "")
+    assert "research/line would wait for ever: 1 of 3 data sets can take part; 3 are needed" in error
+    assert f"red/data: no FederatedDataset of this name in {workspace}" in red
+    assert "green/data: no grant of it is in force" in green
+    assert "registry.example/train:1" in green
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
 # -- ends before the job's
 
 

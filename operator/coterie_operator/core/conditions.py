@@ -25,7 +25,7 @@ class Answer:
     """A condition without its times."""
 
     status: ConditionStatus
-    reason: Reason
+    reason: str  # of the catalog, or a tenant's where the job waits for that one
     message: str = ""
 
 
@@ -45,8 +45,8 @@ def conditions(seen: Observed, job: Job, verdict: Verdict, start: Started | None
     }
     found = job.status.conditions
     for kind, answer in answers.items():
-        message = (answer.message or SENTENCES[answer.reason])[:MAX_MESSAGE]
-        new = Condition(kind.value, answer.status, answer.reason.value, stamp(seen.now), message, job.metadata.generation)
+        message = (answer.message or SENTENCES[Reason(answer.reason)])[:MAX_MESSAGE]
+        new = Condition(kind.value, answer.status, str(answer.reason), stamp(seen.now), message, job.metadata.generation)
         found = set_condition(found, new)
     return found
 
@@ -61,7 +61,7 @@ def _suspended(old: FederatedJobStatus, verdict: Verdict) -> Answer:
 
 def _consent(job: Job, verdict: Verdict, start: Started | None) -> Answer:
     if verdict.stage is Stage.WAITING:
-        return Answer(NO, Reason.NOT_GRANTED, verdict.message)
+        return Answer(NO, verdict.reason, verdict.message)
     if verdict.stage is Stage.FREEZING and verdict.frozen is not None:
         return Answer(YES, Reason.CONSENT_GRANTED, _granted(job, len(verdict.frozen.datasets)))
     if start is None:
@@ -93,7 +93,7 @@ def _admitted(seen: Observed, job: Job, verdict: Verdict, start: Started | None)
             return Answer(NO, Reason.SUSPENDED)
         case Stage.FAILING | Stage.SUCCEEDING:
             before = find_condition(job.status.conditions, ConditionType.ADMITTED)
-            return Answer(before.status, Reason(before.reason), before.message) if before is not None else PENDING
+            return Answer(before.status, before.reason, before.message) if before is not None else PENDING
         case _:
             return _hindered(seen, job, start) or Answer(YES, Reason.ADMITTED)
 

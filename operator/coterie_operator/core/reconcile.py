@@ -15,15 +15,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from coterie_api.names import FINALIZER
+from coterie_api.progress import unevaluated
 from coterie_api.v1alpha1.conditions import ConditionType, find_condition
-from coterie_api.v1alpha1.types import Condition, FederatedJobStatus, Reason
+from coterie_api.v1alpha1.types import Condition, FederatedJobStatus, Reason, TenantState
 from coterie_operator.core.actions import Action, AddFinalizer, Create, CreateCertificate, Delete, Emit, Plan
 from coterie_operator.core.observed import Job, NamespaceState, Observed, moment
 from coterie_operator.core.obstacles import causes
 from coterie_operator.core.rules import children, consent, deadlines, deletion, quorum, suspend, termination, ttl
 from coterie_operator.core.rules.started import Started, dataset_key, started
 from coterie_operator.core.status import shorten, status
-from coterie_operator.core.tenants import took_part
+from coterie_operator.core.tenants import after_start, sentences, took_part
 from coterie_operator.core.verdict import Stage, Verdict
 
 ASSEMBLY_SECONDS = 2.0
@@ -88,13 +89,21 @@ def _invalid(_: Observed, job: Job, start: Started | None) -> Verdict | None:
     return Verdict(Stage.FAILING, reason, shorten(told))
 
 
-def _aggregator_ended(_: Observed, __: Job, start: Started | None) -> Verdict | None:
+def _aggregator_ended(seen: Observed, _: Job, start: Started | None) -> Verdict | None:
     found = termination.aggregator_ended(start.children, start.attempt) if start is not None else None
     if found is None or start is None or found.stage is not Stage.SUCCEEDING:
         return found
-    there, asked = took_part(start), len(start.spec.participants.datasets)
+    tenants = after_start(start, Stage.SUCCEEDING)
+    there, dropped = took_part(tenants), sentences(tenants, TenantState.DONE)
     # A model that some of the data is missing from is no failure, but its author must not have to look for it.
-    return found if there == asked else replace(found, message=f"{found.message}; {there} of {asked} data sets took part to the end")
+    told = [
+        found.message,
+        f"{there} of {len(tenants)} data sets took part to the end" if there < len(tenants) else "",
+        termination.some(sentences(tenants, TenantState.FAILED)),
+        f"absent in the last round: {termination.some(dropped)}" if dropped else "",
+        unevaluated(termination.final_progress(seen, start.children)),
+    ]
+    return replace(found, message=shorten("; ".join(part for part in told if part)))
 
 
 def _suspended(_: Observed, job: Job, __: Started | None) -> Verdict | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from coterie_api.progress import unevaluated
 from coterie_api.v1alpha1.conditions import ConditionStatus, ConditionType, find_condition
 from coterie_api.v1alpha1.ring import clip_in_force
 from coterie_api.v1alpha1.types import (
@@ -46,7 +47,7 @@ def status(seen: Observed, job: Job, verdict: Verdict, start: Started | None) ->
     )
     new = _parameters(job, start, new)
     new = replace(new, conditions=conditions(seen, job, verdict, start))
-    new = replace(new, state=state(verdict, new), message=shorten(verdict.message or waits_for(new)))
+    new = replace(new, state=state(verdict, new), message=shorten(verdict.message or waits_for(new) or unevaluated(progress)))
     return new if new == job.status or progress is None else _traffic(new, progress)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from coterie_api.progress import SENTENCES as DROP_SENTENCES
@@ -14,10 +15,12 @@ from coterie_operator.core.obstacles import past, present
 from coterie_operator.core.rules.children import present_turn
 from coterie_operator.core.rules.consent import Standing, revocation
 from coterie_operator.core.rules.quorum import choose
-from coterie_operator.core.rules.termination import failure_of, tell
+from coterie_operator.core.rules.termination import failure_of, final_progress, tell
 from coterie_operator.core.verdict import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from coterie_operator.core.observed import Observed
     from coterie_operator.core.rules.attempts import Turn
     from coterie_operator.core.rules.started import Started
@@ -31,7 +34,21 @@ def before_start(seen: Observed, spec: FederatedJobSpec) -> tuple[TenantStatus, 
 def after_start(job: Started, stage: Stage) -> tuple[TenantStatus, ...]:
     """Return the tenants of a started job, in the order of its spec."""
     roster = {(entry.namespace, entry.name): entry for entry in job.frozen.datasets}
-    return tuple(_tenant(job, stage, ref, roster.get((ref.namespace, ref.name))) for ref in job.spec.participants.datasets)
+    tenants = tuple(_tenant(job, stage, ref, roster.get((ref.namespace, ref.name))) for ref in job.spec.participants.datasets)
+    return _with_drops(job, tenants) if stage is Stage.SUCCEEDING else tenants
+
+
+def _with_drops(job: Started, tenants: tuple[TenantStatus, ...]) -> tuple[TenantStatus, ...]:
+    """Return the tenants with why some of them were absent in the last round: a client may run to the end and fail in each round."""
+    progress = final_progress(job.seen, job.children)
+    drops = {drop.client: drop for drop in progress.drops} if progress is not None else {}
+    return tuple(_with_drop(tenant, drops.get(f"{tenant.namespace}/{tenant.name}")) for tenant in tenants)
+
+
+def _with_drop(tenant: TenantStatus, drop: Drop | None) -> TenantStatus:
+    if drop is None or tenant.state is not TenantState.DONE:
+        return tenant
+    return replace(tenant, reason=drop.reason.value, message=tell(drop))
 
 
 def _standing(entry: Standing) -> TenantStatus:
@@ -69,10 +86,19 @@ def _present(job: Started, stage: Stage, ref: DatasetRef, now: Turn) -> TenantSt
     return TenantStatus(ref.namespace, ref.name, state, reason, message, now.attempt)
 
 
-def took_part(job: Started) -> int:
-    """Return how many tenants of a job that succeeds now were there to the end."""
-    absent = (TenantState.SKIPPED, TenantState.FAILED)
-    return sum(tenant.state not in absent for tenant in after_start(job, Stage.SUCCEEDING))
+def took_part(tenants: Iterable[TenantStatus]) -> int:
+    """Return how many tenants of a job that succeeds were there to the end."""
+    return sum(tenant.state not in (TenantState.SKIPPED, TenantState.FAILED) for tenant in tenants)
+
+
+def sentences(tenants: Iterable[TenantStatus], state: TenantState) -> list[str]:
+    """Return one sentence on each tenant in that state about which there is something to say."""
+    return [_sentence(tenant) for tenant in tenants if tenant.state is state and tenant.message]
+
+
+def _sentence(tenant: TenantStatus) -> str:
+    name = f"{tenant.namespace}/{tenant.name}: "
+    return name + tenant.message.removeprefix(name)
 
 
 def _state(job: Started, stage: Stage, ref: DatasetRef, now: Turn) -> tuple[TenantState, str, str]:

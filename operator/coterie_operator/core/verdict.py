@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 
 from coterie_api.v1alpha1.types import Frozen, Reason
 
@@ -41,12 +41,19 @@ class Stage(Enum):
 _TURNS = frozenset({Stage.FREEZING, Stage.RENEWING, Stage.LETTING_GO, Stage.SUSPENDING, Stage.RESUMING, Stage.FAILING, Stage.SUCCEEDING})
 
 
+class TenantReason(StrEnum):
+    """Reasons of a single tenant; of the whole job only while it waits for that one."""
+
+    NO_IDENTITY = "NoIdentity"
+    REQUIREMENT_NOT_MET = "RequirementNotMet"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A stage and why."""
 
     stage: Stage
-    reason: Reason = Reason.PENDING
+    reason: Reason | TenantReason = Reason.PENDING  # a tenant's with WAITING alone
     message: str = ""
     frozen: Frozen | None = None  # with FREEZING
     until: datetime | None = None  # with LETTING_GO: when the next assembly begins

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from coterie_api.history import RoundLine
 from coterie_operator.cluster import FEDERATED_DATASET, FEDERATED_JOB, Change, Object
-from coterie_operator.local.embedded import Embedded, assemble, new_processes
+from coterie_operator.local.consent import refuse_without_quorum
+from coterie_operator.local.embedded import SETTINGS, Embedded, assemble, new_processes
 from coterie_operator.local.exposition import Exposition
 from coterie_operator.local.output import HISTORY, LOGS, MODEL, REPORT, RESULT, OutputFailed, OutputFolder, disk_fault
 from coterie_operator.local.progress import HistoryTail, Snapshot
 from coterie_operator.local.report import report
 from coterie_operator.local.screen import Screen, SilentScreen
+from coterie_operator.local.times import utc_now
 from coterie_operator.local.totals import Totals, totals
 from coterie_operator.local.workspace import Workspace, open_workspace
 
@@ -99,10 +101,11 @@ def run(
       screen: shows the run; None shows nothing.
 
     Raises:
-      BadInput: the manifests, the data or the output folder don't allow it.
+      BadInput: the manifests, the data or the output folder don't allow it, or too few data sets consent.
       OutputFailed: the output folder's disk is full, or broken; each file of this run that is there is whole, some are missing.
     """
     workspace = open_workspace(Path(path), data)
+    refuse_without_quorum(workspace, SETTINGS, utc_now())
     folder = OutputFolder.take(Path(output), overwrite=overwrite)
     runner = Runner(workspace, folder, screen or SilentScreen(), metrics_port)
     try:

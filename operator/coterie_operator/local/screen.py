@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from coterie_api.history import RoundLine
+    from coterie_operator.cluster import Object
 
 ROWS = 12  # rounds shown at one time
 HEADS = ("Round", "Survivors", "Accuracy", "Loss", "Bytes", "Seconds", "Time left")
@@ -69,11 +70,18 @@ class PlainScreen:
     out: TextIO
     _round: int = 0
     _state: tuple[str, str] = ("", "")
+    _told: set[tuple[str, ...]] = field(default_factory=set)
 
     def show(self, now: Snapshot) -> None:
         if now.status and (now.state, now.message) != self._state and now.ended() is None:
             self._state = (now.state, now.message)
             self.say(f"{now.name}: {now.state}" + (f": {now.message}" if now.message else ""))
+        for tenant in now.tenants:
+            # Told once for each reason: the message may differ each time, as incidents do.
+            news = (_name(tenant), str(tenant.get("state")), str(tenant.get("reason")))
+            if tenant.get("reason") and news not in self._told:
+                self._told.add(news)
+                self.say(_tenant(tenant))
         # A round is told once its evaluation is there, or the next round is: the evaluator is a little behind.
         told = now.lines if now.ended() else now.lines[:-1] + tuple(line for line in now.lines[-1:] if line.accuracy is not None)
         for line in told:
@@ -136,8 +144,19 @@ def render(now: Snapshot) -> RenderableType:
 def _tenants(now: Snapshot) -> RenderableType:
     from rich.text import Text
 
-    parts = [f"{tenant['namespace']}/{tenant['name']} {tenant.get('state', '')}" for tenant in now.tenants[:ROWS]]
-    return Text("   ".join(parts), style="dim")
+    shown = now.tenants[:ROWS]
+    well = [f"{_name(tenant)} {tenant.get('state', '')}" for tenant in shown if not tenant.get("reason")]
+    return Text("\n".join(["   ".join(well), *(_tenant(tenant) for tenant in shown if tenant.get("reason"))]).strip(), style="dim")
+
+
+def _tenant(tenant: Object) -> str:
+    """Return a tenant's state with its reason."""
+    message = str(tenant.get("message") or "").removeprefix(f"{_name(tenant)}: ")
+    return ": ".join(part for part in (_name(tenant), str(tenant.get("state", "")), str(tenant["reason"]), message) if part)
+
+
+def _name(tenant: Object) -> str:
+    return f"{tenant['namespace']}/{tenant['name']}"
 
 
 def cells(line: RoundLine, now: Snapshot) -> tuple[str, ...]:

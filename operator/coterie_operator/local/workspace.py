@@ -19,6 +19,7 @@ from coterie_operator.local.identity import KeyPair
 PREPARE: Final = "prepare.py"
 VOLUMES: Final = "volumes"
 OUTPUT_CLAIM: Final = "coterie-output"  # of a job that names no output: embedded mode always keeps the model
+WAY_OUT: Final = f"give a data set a folder with --data NAMESPACE/NAME=FOLDER, or name a claim and fill {VOLUMES}/NAMESPACE/CLAIM"
 SECRET_NAME: Final = "coterie-identity"  # noqa: S105 - the default name of a Secret
 KNOWN: Final[Mapping[tuple[str, str], Kind]] = {(kind.api_version, kind.kind): kind for kind in (NAMESPACE, CLAIM, CONFIG_MAP, SECRET)}
 
@@ -49,25 +50,26 @@ class Workspace:
         folder = self.given.get((namespace, claim)) or self.folder / VOLUMES / namespace / claim
         return folder if folder.is_dir() else None
 
-    def inputs(self) -> Iterator[tuple[ClaimKey, str]]:
-        """Yield the claims that must hold data before the run, each with what it is for."""
+    def sources(self) -> Iterator[tuple[str, Source, str]]:
+        """Yield what must hold data before the run: its namespace, where it comes from, and what it is for."""
         for dataset in self.datasets:
             name = f"{dataset.metadata.namespace}/{dataset.metadata.name}"
-            yield from _claim(dataset.metadata.namespace, dataset.spec.source, f"the data of {name}")
+            yield dataset.metadata.namespace, dataset.spec.source, f"the data of {name}"
         namespace, spec = self.job.metadata.namespace, self.job.spec
         if spec.evaluation.public is not None:
-            yield from _claim(namespace, spec.evaluation.public.source, "the public test data")
+            yield namespace, spec.evaluation.public.source, "the public test data"
         if spec.initial_model is not None and spec.initial_model.source is not None:
-            yield from _claim(namespace, spec.initial_model.source, "the initial model")
+            yield namespace, spec.initial_model.source, "the initial model"
+
+    def inputs(self) -> Iterator[tuple[ClaimKey, str]]:
+        """Yield the claims among the sources, each with what it is for."""
+        for namespace, source, purpose in self.sources():
+            if source.persistent_volume_claim is not None:
+                yield (namespace, source.persistent_volume_claim.claim_name), purpose
 
     def missing(self) -> list[tuple[ClaimKey, str]]:
         """Return the inputs that have no folder."""
         return [(key, purpose) for key, purpose in self.inputs() if self.claim_folder(*key) is None]
-
-
-def _claim(namespace: str, source: Source, purpose: str) -> Iterator[tuple[ClaimKey, str]]:
-    if source.persistent_volume_claim is not None:
-        yield (namespace, source.persistent_volume_claim.claim_name), purpose
 
 
 def open_workspace(path: Path, data: Mapping[str, Path]) -> Workspace:
@@ -140,6 +142,7 @@ def _workspace(path: Path, report: Report, data: Mapping[str, Path], pairs: Mapp
     )
     objects = {_key(obj): dict(obj) for obj in [*_needed(draft, pairs), *known]}
     _refuse_missing_secrets(draft, objects)
+    _refuse_unmountable_sources(draft, objects)
     order = [kind.kind for kind in (NAMESPACE, CLAIM, CONFIG_MAP, SECRET)]
     others = tuple(sorted(objects.values(), key=lambda obj: order.index(obj["kind"])))
     return Workspace(draft.folder, draft.job, draft.datasets, others, draft.given, draft.notes)
@@ -180,6 +183,21 @@ def _refuse_missing_secrets(draft: Workspace, objects: Mapping[tuple[str, str, s
         if ("Secret", namespace, secret) not in objects:
             where = f"FederatedDataset {namespace}/{dataset.metadata.name}: spec.identity.secretName"
             faults.append(f"{where}: found {secret}, allowed: a Secret among the manifests; without spec.identity a key pair is made")
+    if faults:
+        raise BadInput(*faults)
+
+
+def _refuse_unmountable_sources(draft: Workspace, objects: Mapping[tuple[str, str, str], Object]) -> None:
+    """A pod would wait for such a volume for as long as the job may run."""
+    faults = []
+    for namespace, source, purpose in draft.sources():
+        found = ""
+        if source.image is not None:
+            found = f"source.image {source.image.reference}, and no image is pulled here"
+        elif source.config_map is not None and ("ConfigMap", namespace, source.config_map.name) not in objects:
+            found = f"source.configMap {source.config_map.name}, and no manifest has such a ConfigMap of namespace {namespace}"
+        if found:
+            faults.append(f"{purpose}: found {found}; {WAY_OUT}")
     if faults:
         raise BadInput(*faults)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from coterie_api.errors import Fault
@@ -20,17 +19,11 @@ from coterie_api.v1alpha1.types import (
 )
 from coterie_api.v1alpha1.validate import validate_dataset
 from coterie_operator.core.observed import NamespaceState, Observed, moment
+from coterie_operator.core.verdict import TenantReason
 from coterie_operator.manifests.naming import DatasetKey
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-
-class TenantReason(StrEnum):
-    """Reasons of a single tenant that are no reason of the whole job."""
-
-    NO_IDENTITY = "NoIdentity"
-    REQUIREMENT_NOT_MET = "RequirementNotMet"
 
 
 @dataclass(frozen=True, slots=True)

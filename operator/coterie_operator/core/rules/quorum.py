@@ -10,8 +10,9 @@ from coterie_api.v1alpha1.quorum import Minimums, Quorum, quorum
 from coterie_api.v1alpha1.ring import clip_in_force, scale
 from coterie_api.v1alpha1.types import FederatedDataset, FederatedJobSpec, Frozen, FrozenDataset, Protocol, Reason, Requirements
 from coterie_operator.core.observed import Observed, stamp
-from coterie_operator.core.rules.consent import Applicant, Standing, TenantReason, standing, worker_image
-from coterie_operator.core.verdict import Stage, Verdict
+from coterie_operator.core.rules.consent import Applicant, Standing, standing, worker_image
+from coterie_operator.core.rules.termination import some
+from coterie_operator.core.verdict import Stage, TenantReason, Verdict
 from coterie_operator.manifests.naming import DatasetKey, JobKey
 from coterie_operator.manifests.parts import job_config, spec_hash
 
@@ -41,6 +42,20 @@ class Choice:
     @property
     def has_quorum(self) -> bool:
         return bool(self.able) and self.needs.is_possible and not self.missing
+
+    @property
+    def objections(self) -> tuple[Standing, ...]:
+        """What stands against a quorum: of the required data sets if one of them can't take part, else of all."""
+        return self.missing or tuple(entry for entry in self.standings if not entry.is_able)
+
+    @property
+    def lack(self) -> str:
+        """What a quorum lacks, in words; empty if there is one."""
+        if self.missing:
+            return "required data sets can't take part"
+        if self.has_quorum:
+            return ""
+        return f"{len(self.able)} of {len(self.standings)} data sets can take part; {self.needs.min_survivors} are needed"
 
 
 def minimums(spec: FederatedJobSpec, tenants: tuple[FrozenDataset, ...]) -> Minimums:
@@ -100,17 +115,25 @@ def choose(seen: Observed, spec: FederatedJobSpec) -> Choice:
 def verdict(seen: Observed, job: JobKey, spec: FederatedJobSpec) -> Verdict:
     """Return whether a job that has not started may start now."""
     choice = choose(seen, spec)
-    if choice.missing:
-        names = ", ".join(str(entry.key) for entry in choice.missing)
-        return Verdict(Stage.WAITING, Reason.NOT_GRANTED, f"required data sets can't take part: {names}")
-    if not choice.has_quorum:
-        few = f"{len(choice.able)} of {len(choice.standings)} data sets can take part; {choice.needs.min_survivors} are needed"
-        return Verdict(Stage.WAITING, Reason.QUORUM_NOT_MET if choice.able else Reason.NOT_GRANTED, few)
+    if choice.lack:
+        return _waiting(choice)
     cohort = spec.strategy.cohort_size
     if cohort is not None and cohort < choice.needs.min_survivors:
         found = f"spec.strategy.cohortSize: found {cohort}, allowed: at least {choice.needs.min_survivors}, the fewest updates in a sum"
         return Verdict(Stage.FAILING, Reason.INVALID_SPEC, found)
     return Verdict(Stage.FREEZING, Reason.ADMITTED, frozen=_freeze_job(seen, job, spec, choice))
+
+
+def _waiting(choice: Choice) -> Verdict:
+    """Return why the job waits, in the words that its tenants' status has, so that nobody has to look for the cause there."""
+    told = [f"{entry.key}: {entry.message}" for entry in choice.objections]
+    if not told:
+        return Verdict(Stage.WAITING, Reason.QUORUM_NOT_MET, choice.lack)
+    return Verdict(Stage.WAITING, _as_reason(choice.objections[0].reason), f"{choice.lack}; {some(told)}")
+
+
+def _as_reason(text: str) -> Reason | TenantReason:
+    return next((reason for reason in TenantReason if reason.value == text), None) or Reason(text)
 
 
 def _freeze_job(seen: Observed, job: JobKey, spec: FederatedJobSpec, choice: Choice) -> Frozen:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coterie_api.progress import SENTENCES as DROP_SENTENCES
-from coterie_api.progress import Drop, DropReason, Termination
+from coterie_api.progress import Drop, DropReason, Progress, Termination
 from coterie_api.v1alpha1.conditions import SENTENCES
 from coterie_api.v1alpha1.types import FrozenDataset, Reason
 from coterie_operator.core.children import BatchJob, Children, Outcome
@@ -17,6 +17,8 @@ from coterie_operator.core.rules.consent import Objection, revocation
 from coterie_operator.core.verdict import Stage, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from coterie_operator.core.observed import Observed
 
 MAX_NAMED = 3  # tenants named in one message
@@ -55,6 +57,12 @@ def tell(drop: Drop) -> str:
     return f"{drop.client}: {DROP_SENTENCES[drop.reason]}{error}{incident}"
 
 
+def final_progress(seen: Observed, children: Children) -> Progress | None:
+    """Return the numbers of a job that succeeds: those in the last word of the aggregator that has ended well, or what one says now."""
+    words = (job.termination for job in children.aggregators() if job.outcome is Outcome.COMPLETE)
+    return next((word.progress for word in words if word is not None and word.progress is not None), seen.progress)
+
+
 def client_failure(job: BatchJob | None, client: str) -> Drop | None:
     """Return why a client can't go on whatever is tried, or None if it can."""
     if job is None or job.outcome is not Outcome.FAILED or job.reason != POD_FAILURE_POLICY:
@@ -78,9 +86,9 @@ def too_few_left(seen: Observed, children: Children, image: str, min_survivors: 
     if left >= min_survivors and not required:
         return None
     told = [*(f"{entry.namespace}/{entry.name}: {sentence}" for entry, (_, sentence) in lost.items()), *map(tell, drops)]
-    message = f"{left} of {len(frozen.datasets)} clients can go on and {min_survivors} are needed; {_some(told)}"
+    message = f"{left} of {len(frozen.datasets)} clients can go on and {min_survivors} are needed; {some(told)}"
     if required and left >= min_survivors:
-        message = f"a required data set can't go on; {_some(told)}"
+        message = f"a required data set can't go on; {some(told)}"
     return Verdict(Stage.FAILING, _reason(lost, drops), message)
 
 
@@ -118,13 +126,14 @@ def _failed(job: BatchJob) -> Verdict:
     message = said.message or SENTENCES[reason]
     # The aggregator's own sentence may have named them already.
     drops = [drop for drop in (said.progress.drops if said.progress is not None else ()) if drop.client not in message]
-    return Verdict(Stage.FAILING, reason, f"{message}; {_some([tell(drop) for drop in drops])}" if drops else message)
+    return Verdict(Stage.FAILING, reason, f"{message}; {some([tell(drop) for drop in drops])}" if drops else message)
 
 
 def _as_reason(text: str, otherwise: Reason) -> Reason:
     return next((reason for reason in (*FAILURES, *GOOD_ENDS) if reason.value == text), otherwise)
 
 
-def _some(told: list[str]) -> str:
+def some(told: Sequence[str]) -> str:
+    """Return the first few in one message, and how many more there are."""
     rest = len(told) - MAX_NAMED
     return "; ".join(told[:MAX_NAMED]) + (f"; and {rest} more" if rest > 0 else "")

@@ -137,6 +137,7 @@ async def test_assemblies_without_a_quorum_are_tried_again_as_often_as_the_limit
 
     failed = await world.condition(ConditionType.FAILED)
     assert (failed.status, failed.reason) == (ConditionStatus.TRUE, "QuorumNotMet")
+    assert "1 clients were connected 600 seconds after the start of assembly; 4 are needed" in failed.message
     assert "assembly 3 in a row without a quorum, spec.participants.assemblyBackoffLimit is 2" in failed.message
     await world.pass_time(seconds=300)
     assert await world.clients() == {}

@@ -13,12 +13,12 @@ from coterie_api.errors import Fault, FieldError
 from coterie_api.fields import parse
 from coterie_api.v1alpha1.conditions import SENTENCES, ConditionStatus, ConditionType
 from coterie_api.v1alpha1.types import FederatedDataset, FederatedJob, Reason, TenantState
-from coterie_operator.cluster import BATCH_JOB, FEDERATED_DATASET, NAMESPACE
+from coterie_operator.cluster import FEDERATED_DATASET
 from coterie_operator.core.observed import Job, NamespaceState, Observed, stamp
 from coterie_operator.core.rules import consent
 from coterie_operator.core.rules.consent import Applicant, grant_in_force, standing
-from coterie_operator.core.rules.quorum import choose
-from coterie_operator.manifests.naming import DatasetKey
+from coterie_operator.core.rules.quorum import choose, verdict
+from coterie_operator.manifests.naming import DatasetKey, JobKey
 from coterie_operator.settings import Settings
 
 A = "hospital-a"
@@ -194,6 +194,80 @@ async def test_nothing_starts_anywhere_without_consent() -> None:
     assert (consent.status, consent.reason) == (ConditionStatus.FALSE, "NotGranted")
 
 
+SMALL = "2 of 5 data sets can take part; 3 are needed; "
+ABSENT = SENTENCES[Reason.NOT_GRANTED]
+NONE = "the data set asks for secure aggregation and the job's protocol is None"
+
+
+async def _waits(world: World) -> tuple[str, str, str, str]:
+    """Return the reasons of ConsentGranted and Admitted, and the one message that both and the status have."""
+    await world.settle()
+    granted, admitted = [await world.condition(kind) for kind in (ConditionType.CONSENT_GRANTED, ConditionType.ADMITTED)]
+    status = (await world.job()).status
+    assert granted.status is admitted.status is ConditionStatus.FALSE
+    assert granted.message == admitted.message == status.message
+    assert await world.children() == []
+    return granted.reason, admitted.reason, status.message, status.state.value
+
+
+async def test_a_job_that_waits_says_for_whom_and_why() -> None:
+    secure = {"requirements": {"colluders": 9}}
+    shy = {name.replace("-", "_"): builders.dataset(name, **secure) for name in builders.TENANTS[:3]}
+
+    there = {"hospital-a": 5, "hospital-b": 4, "hospital-c": 3}  # they step back one by one
+    named = "; ".join(f"{name}/visits: the data set asks for 11 clients and only {n} can take part" for name, n in there.items())
+    told = ("RequirementNotMet", "RequirementNotMet", SMALL + named, "Pending")
+    assert await _waits(await World().start(**shy)) == told
+
+
+async def test_a_job_without_secure_aggregation_that_all_refuse_says_so_and_names_the_first_of_them() -> None:
+    *reasons, message, _ = await _waits(await World().start(builders.job(secureAggregation={"protocol": "None"})))
+
+    assert reasons == ["RequirementNotMet"] * 2
+    assert message.count(NONE) == 3
+    assert message.endswith("; and 2 more")
+
+
+async def test_an_absent_and_an_ungranted_data_set_read_the_same_in_what_the_job_says() -> None:
+    others = {name.replace("-", "_"): None for name in builders.TENANTS[2:]}
+    absent = await _waits(await World().start(**others))
+    ungranted = await _waits(await World().start(**{**others, "hospital_c": builders.dataset("hospital-c", grants=[])}))
+
+    told = "; ".join(f"{name}/visits: {ABSENT}" for name in builders.TENANTS[2:])
+    assert absent == ungranted == ("NotGranted", "NotGranted", SMALL + told, "Pending")
+
+
+async def test_of_required_data_sets_that_are_missing_those_alone_are_named() -> None:
+    job = builders.job()
+    job["spec"]["participants"]["datasets"][1]["required"] = True
+    *reasons, message, _ = await _waits(await World().start(job, hospital_a=None, hospital_b=builders.dataset("hospital-b", identity={})))
+
+    assert reasons == ["NoIdentity"] * 2
+    assert message.startswith("required data sets can't take part; hospital-b/visits: the data set's spec.identity.publicKey is empty")
+    assert "hospital-a" not in message
+
+
+def test_a_job_that_all_grant_and_that_is_too_small_names_nobody() -> None:
+    seen, spec = _with_spec(seen_with(builders.job(2), *(builders.dataset(name) for name in builders.TENANTS[:2])))
+    found = verdict(seen, JobKey(*builders.JOB, "u1"), spec)
+
+    assert (found.reason, found.message) == (Reason.QUORUM_NOT_MET, "2 of 2 data sets can take part; 3 are needed")
+
+
+async def test_a_job_that_waited_for_a_tenant_can_still_be_refused() -> None:
+    keyless = {name.replace("-", "_"): builders.dataset(name, identity={}) for name in builders.TENANTS[:3]}
+    world = await World().start(builders.job(strategy={"cohortSize": 4}), **keyless)
+    assert (await _waits(world))[:2] == ("NoIdentity", "NoIdentity")
+
+    for name in builders.TENANTS[:3]:
+        raw = builders.dataset(name, requirements={"minClients": 5})
+        await world.cluster.patch(FEDERATED_DATASET, name, "visits", {"spec": raw["spec"]})
+    await world.settle()
+
+    assert (await world.condition(ConditionType.FAILED)).reason == "InvalidSpec"
+    assert (await world.condition(ConditionType.ADMITTED)).reason == "NoIdentity"
+
+
 async def test_nothing_starts_in_the_namespace_of_a_tenant_who_did_not_grant() -> None:
     world = await World().start(hospital_b=builders.dataset("hospital-b", grants=[]))
 
@@ -250,100 +324,6 @@ async def test_a_tenants_own_minimum_raises_that_of_the_job() -> None:
     assert secure.min_survivors == 5
 
 
-async def test_after_the_start_a_new_grant_changes_nothing() -> None:
-    world = await World().start(hospital_b=None)
-    await world.until_running()
-
-    await world.cluster.create(FEDERATED_DATASET, builders.dataset("hospital-b"))
-    await world.settle()
-
-    assert "hospital-b" not in await world.clients()
-
-
-async def _revoke(world: World, namespace: str) -> None:
-    await world.cluster.patch(FEDERATED_DATASET, namespace, "visits", {"spec": {"grants": []}})
-
-
-async def test_a_revoked_grant_ends_that_tenants_client_and_the_job_goes_on() -> None:
-    world = await (await World().start()).until_running()
-
-    await _revoke(world, "hospital-b")
-    await world.settle()
-
-    assert "hospital-b" not in {namespace for _, namespace, _ in await world.names()}
-    job = await world.job()
-    assert world.true(job, ConditionType.RUNNING)
-    tenants = {tenant.namespace: tenant for tenant in job.status.tenants}
-    assert (tenants["hospital-b"].state, tenants["hospital-b"].reason) == (TenantState.FAILED, "ConsentRevoked")
-
-
-async def test_another_key_under_the_same_name_is_another_tenant() -> None:
-    world = await (await World().start()).until_running()
-
-    other = {"spec": {"identity": {"publicKey": builders.public_key("somebody-else")}}}
-    await world.cluster.patch(FEDERATED_DATASET, "hospital-b", "visits", other)
-    await world.settle()
-
-    assert "hospital-b" not in await world.clients()
-
-
-async def test_revocations_below_the_quorum_fail_the_job_for_good() -> None:
-    world = await (await World().start()).until_running()
-
-    await _revoke(world, "hospital-a")
-    await _revoke(world, "hospital-b")
-    await world.settle()
-
-    failed = await world.condition(ConditionType.FAILED)
-    assert (failed.status, failed.reason) == (ConditionStatus.TRUE, "ConsentRevoked")
-    assert "hospital-a/visits" in failed.message
-    await world.cluster.patch(FEDERATED_DATASET, "hospital-a", "visits", {"spec": builders.dataset("hospital-a")["spec"]})
-    await world.pass_time(seconds=60)
-    assert await world.clients() == {}
-
-
-async def test_a_required_data_set_that_is_revoked_fails_the_job() -> None:
-    job = builders.job()
-    job["spec"]["participants"]["datasets"][1]["required"] = True
-    world = await (await World().start(job)).until_running()
-
-    await _revoke(world, "hospital-b")
-    await world.settle()
-
-    assert (await world.condition(ConditionType.FAILED)).reason == "ConsentRevoked"
-
-
-async def test_a_deleted_data_set_takes_its_client_with_it_without_any_operator() -> None:
-    world = await (await World().start()).until_running()
-
-    await world.cluster.delete(FEDERATED_DATASET, "hospital-b", "visits")
-
-    assert "hospital-b" not in {namespace for _, namespace, _ in await world.names()}
-
-
-async def test_a_tenants_namespace_may_go_while_the_job_runs() -> None:
-    world = await (await World().start()).until_running()
-
-    await world.cluster.delete(NAMESPACE, "", "hospital-b")
-    await world.settle()
-
-    assert world.true(await world.job(), ConditionType.RUNNING)
-    assert set(await world.clients()) == set(builders.TENANTS) - {"hospital-b"}
-
-
-async def test_the_jobs_own_namespace_may_go_while_the_job_runs() -> None:
-    world = await (await World().start()).until_running()
-
-    await world.cluster.delete(NAMESPACE, "", "research")
-    for _ in range(10):
-        if not await world.exists():
-            break
-        await world.reconcile()
-
-    assert not await world.exists()
-    assert await world.children() == []
-
-
 async def test_a_job_that_is_not_allowed_says_which_field_and_fails() -> None:
     world = await World().start(builders.job(secureAggregation={"protocol": "HomomorphicEncryption"}))
 
@@ -368,33 +348,3 @@ async def test_without_secure_aggregation_the_status_says_so_plainly() -> None:
     assert any("Secure aggregation is off" in sentence for sentence in status.privacy.guarantees)
     assert any("nothing bounds" in sentence for sentence in status.privacy.guarantees)
     assert not any("anonym" in sentence.lower() for sentence in status.privacy.guarantees)
-
-
-async def test_the_roster_is_sorted_and_pins_the_keys() -> None:
-    job = builders.job()
-    job["spec"]["participants"]["datasets"].reverse()
-    world = await World().start(job)
-
-    await world.reconcile()
-
-    frozen = (await world.job()).status.frozen
-    assert frozen is not None
-    assert [entry.namespace for entry in frozen.datasets] == sorted(builders.TENANTS)
-    assert all(entry.public_key == builders.public_key(entry.namespace) for entry in frozen.datasets)
-
-
-async def test_an_image_upgrade_of_the_operator_does_not_touch_a_started_job() -> None:
-    world = await (await World().start()).until_running()
-    before = {obj["metadata"]["name"]: obj["spec"] for obj in await world.aggregators()}
-
-    world.settings = Settings(operator_image="ghcr.io/coterie/operator:9", worker_image="ghcr.io/coterie/worker:9")
-    world.controller = world.another_controller()
-    for obj in await world.aggregators():
-        await world.cluster.delete(BATCH_JOB, obj["metadata"]["namespace"], obj["metadata"]["name"])
-    await world.settle()
-
-    after = {obj["metadata"]["name"]: obj["spec"] for obj in await world.aggregators()}
-    images = [
-        container["image"] for spec in (before, after) for obj in spec.values() for container in obj["template"]["spec"]["containers"]
-    ]
-    assert set(images) == {Settings().operator_image}

@@ -8,6 +8,8 @@ import pytest
 from tests.unit.coterie_operator import builders
 from tests.unit.coterie_operator.world import Script, World
 
+from coterie_api.progress import SENTENCES as DROP_SENTENCES
+from coterie_api.progress import DropReason
 from coterie_api.v1alpha1.conditions import SENTENCES, ConditionType
 from coterie_api.v1alpha1.types import FederatedJobStatus, Reason, TenantState
 from coterie_operator.cluster import EVENT, FEDERATED_DATASET, Forbidden
@@ -67,18 +69,67 @@ async def test_a_tenant_that_is_missing_at_the_end_is_counted_out(befall: Any, r
 
     status = await end(world)
 
-    expected = f"{DONE}; 4 of 5 data sets took part to the end"
+    said = DROP_SENTENCES[DropReason(reason)] if reason in list(DropReason) else SENTENCES[Reason(reason)]
+    expected = f"{DONE}; 4 of 5 data sets took part to the end; hospital-c/visits: {said}"
     assert status.message == (await world.condition(ConditionType.SUCCEEDED)).message == expected
     assert state(status, "hospital-c")[:2] == ("Failed", reason)
     assert "another attempt" not in state(status, "hospital-c")[2]
     assert expected in {event["message"] for event in await world.cluster.list(EVENT, "research")}
 
 
+FAILED = {"reason": "TaskRaised", "errorClass": "ValueError", "where": "task.py:3", "incident": "ab12cd34"}
+TOLD = f"hospital-c/visits: {DROP_SENTENCES[DropReason.TASK_RAISED]} (ValueError at task.py:3), incident ab12cd34"
+
+
+def word_with(*clients: str) -> dict[str, Any]:
+    """The aggregator's last word, where these clients failed in the last round."""
+    return {**WORD, "progress": {"roundsDone": 10, "drops": [{**FAILED, "client": client} for client in clients]}}
+
+
+async def test_a_client_that_stays_and_fails_is_named_with_why() -> None:
+    """Its pod runs to the end, so that only the aggregator knows that nothing came of it."""
+    world = await (await World().start()).until_running()
+
+    status = await end(world, word_with("hospital-c/visits"))
+
+    assert status.message == (await world.condition(ConditionType.SUCCEEDED)).message == f"{DONE}; absent in the last round: {TOLD}"
+    assert state(status, "hospital-c") == ("Done", "TaskRaised", TOLD)
+    assert state(status, "hospital-b") == ("Done", "", "")
+
+
+async def test_of_many_clients_that_failed_the_message_names_the_first() -> None:
+    world = await (await World().start()).until_running()
+
+    status = await end(world, word_with(*(f"{name}/visits" for name in builders.TENANTS)))
+
+    assert [name in status.message for name in builders.TENANTS] == [True, True, True, False, False]
+    assert status.message.endswith("; and 2 more")
+
+
+async def test_an_evaluation_that_failed_is_told_beside_them() -> None:
+    """Its numbers are missing from a model that is there: nothing else says so."""
+    world = await (await World().start()).until_running()
+    word = word_with("hospital-c/visits")
+    word["progress"]["evaluationFailure"] = {**FAILED, "client": "", "reason": "NoData", "errorClass": "", "where": ""}
+
+    status = await end(world, word)
+
+    failed = "the newest evaluation failed: the data set has no examples, incident ab12cd34 in the evaluator's log"
+    expected = f"{DONE}; absent in the last round: {TOLD}; {failed}"
+    assert status.message == (await world.condition(ConditionType.SUCCEEDED)).message == expected
+
+
+async def test_an_absence_of_nobody_in_the_job_is_not_told() -> None:
+    world = await (await World().start()).until_running()
+
+    assert (await end(world, word_with("smith/john"))).message == DONE
+
+
 async def test_a_client_whose_pod_never_ran_did_not_take_part() -> None:
     world = await World(scripts={"client/hospital-c": Script("Pending", waiting="ImagePullBackOff")}).start()
     status = await end(await world.until_running())
 
-    assert status.message.endswith("4 of 5 data sets took part to the end")
+    assert "; 4 of 5 data sets took part to the end; hospital-c/visits: image " in status.message
     assert state(status, "hospital-c")[:2] == ("Failed", "ImagePullBackOff")
 
 

@@ -21,7 +21,7 @@ from coterie_operator.local.charts import Chart, svg, ticks
 from coterie_operator.local.output import OutputFolder, disk_fault
 from coterie_operator.local.progress import HistoryTail, Snapshot, seconds_left
 from coterie_operator.local.report import charts, report
-from coterie_operator.local.screen import LiveScreen, PlainScreen, SilentScreen, amount, duration, open_screen
+from coterie_operator.local.screen import LiveScreen, PlainScreen, SilentScreen, amount, duration, open_screen, render
 from coterie_operator.local.totals import totals
 from coterie_operator.local.workspace import BadInput
 
@@ -105,6 +105,31 @@ def test_plain_lines_tell_a_state_once() -> None:
         screen.show(Snapshot(job("Assembling", message="2 of 5")))
 
     assert out.getvalue() == "research/digits: Assembling: 2 of 5\n"
+
+
+ASIDE = {"namespace": "a", "name": "x", "state": "Skipped", "reason": "RequirementNotMet", "message": "the data set asks for 4 clients"}
+RAISED = {"namespace": "b", "name": "x", "state": "Ready", "reason": "TaskRaised", "message": "b/x: the task's code raised an exception"}
+WELL = {"namespace": "c", "name": "x", "state": "Ready"}
+SAID = ["a/x: Skipped: RequirementNotMet: the data set asks for 4 clients", "b/x: Ready: TaskRaised: the task's code raised an exception"]
+
+
+def test_plain_lines_tell_a_tenants_reason_once_whatever_its_incident() -> None:
+    out = io.StringIO()
+    screen = PlainScreen(out)
+    for incident in ("1", "2"):
+        again = {**RAISED, "message": f"{RAISED['message']}, incident {incident}"}
+        screen.show(Snapshot(job("Running", tenants=[ASIDE, again, WELL])))
+
+    assert out.getvalue().splitlines() == ["research/digits: Running", SAID[0], f"{SAID[1]}, incident 1"]
+
+
+def test_before_the_first_round_the_table_tells_who_stands_aside_and_why() -> None:
+    from rich.console import Console
+
+    out = io.StringIO()
+    Console(file=out, width=120).print(render(Snapshot(job("Pending", tenants=[ASIDE, RAISED, WELL]))))
+
+    assert [line.strip() for line in out.getvalue().splitlines()][-3:] == ["c/x Ready", *SAID]
 
 
 def test_plain_lines_wait_for_the_first_word_on_a_job() -> None:

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.local.workspaces import TENANTS, dataset, job, write
 
+from coterie_operator.local.consent import refuse_without_quorum
+from coterie_operator.local.embedded import SETTINGS
 from coterie_operator.local.identity import KeyPair
 from coterie_operator.local.workspace import BadInput, manifest, objects_of, open_workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+NOW = datetime(2026, 8, 1, tzinfo=UTC)
 
 
 def make(folder: Path, *objects: dict[str, Any]) -> Path:
@@ -157,6 +163,107 @@ def test_given_data_for_no_data_set_is_refused_with_those_that_there_are(tmp_pat
 
 def test_given_data_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     assert "is no folder" in faults(make(tmp_path), {"red/data": tmp_path / "nowhere"})
+
+
+SOURCES = {
+    "an image": ({"image": {"reference": "registry.example/data:1"}}, "source.image registry.example/data:1"),
+    "a ConfigMap that is nowhere": ({"configMap": {"name": "numbers"}}, "source.configMap numbers"),
+}
+
+
+@pytest.mark.parametrize(("source", "says"), SOURCES.values(), ids=SOURCES.keys())
+def test_a_source_that_can_not_be_mounted_here_is_refused_with_the_way_out(tmp_path: Path, source: dict[str, Any], says: str) -> None:
+    public = {"evaluation": {"public": {"source": source}, "selectBy": "accuracy"}}
+    told = faults(make(tmp_path, job(**public), dataset("red", source=source), *map(dataset, TENANTS[1:]))).splitlines()
+
+    assert [line.split(":")[0] for line in told] == ["the data of red/data", "the public test data"]
+    assert all(f"found {says}" in line and "--data NAMESPACE/NAME=FOLDER" in line for line in told)
+
+
+def test_a_config_map_of_the_manifests_is_a_source(tmp_path: Path) -> None:
+    numbers = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "numbers", "namespace": "red"}, "data": {"x": "1"}}
+    mapped = dataset("red", source={"configMap": {"name": "numbers"}})
+
+    found = open_workspace(make(tmp_path / "there", job(), mapped, *map(dataset, TENANTS[1:]), numbers), {})
+    numbers["metadata"] = {"name": "numbers", "namespace": "blue"}
+
+    assert found.datasets[0].spec.source.config_map is not None
+    assert "namespace red" in faults(make(tmp_path / "elsewhere", job(), mapped, *map(dataset, TENANTS[1:]), numbers))
+
+
+IMAGE = "registry.example/train:1"
+
+
+def no_quorum(folder: Path, *objects: dict[str, Any]) -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        refuse_without_quorum(open_workspace(make(folder, *objects), {}), SETTINGS, NOW)
+    head, *lines = caught.value.lines
+    assert head.startswith("FederatedJob research/line would wait for ever: ")
+    return [head.split(": ", 1)[1], *lines]
+
+
+def granting(**grant: Any) -> dict[str, Any]:
+    return {"grants": [{"jobs": {"namespaces": ["research"]}, "images": ["*"], **grant}]}
+
+
+def test_a_job_that_all_grant_can_start(tmp_path: Path) -> None:
+    refuse_without_quorum(open_workspace(make(tmp_path), {}), SETTINGS, NOW)
+
+
+def test_a_data_set_that_a_quorum_can_do_without_may_stand_aside(tmp_path: Path) -> None:
+    asked = {"participants": {"datasets": [{"namespace": name, "name": "data"} for name in (*TENANTS, "nobody")]}}
+
+    refuse_without_quorum(open_workspace(make(tmp_path, job(**asked), *map(dataset, TENANTS)), {}), SETTINGS, NOW)
+
+
+STANDS_ASIDE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "a grant of another image than the default": (
+        {},
+        granting(images=[IMAGE]),
+        f"no grant of it is in force for the job's namespace research and its clients' image {SETTINGS.worker_image}",
+    ),
+    "a grant of another image than the job's": (
+        {"clients": {"image": "registry.example/train:2"}},
+        granting(images=[IMAGE]),
+        "no grant of it is in force for the job's namespace research and its clients' image registry.example/train:2",
+    ),
+    "a grant of another namespace": (
+        {},
+        granting(jobs={"namespaces": ["other"]}),
+        f"no grant of it is in force for the job's namespace research and its clients' image {SETTINGS.worker_image}",
+    ),
+    "a grant that has expired": (
+        {},
+        granting(expires="2026-01-01T00:00:00Z"),
+        f"no grant of it is in force for the job's namespace research and its clients' image {SETTINGS.worker_image}",
+    ),
+    "a job without secure aggregation": (
+        {"secureAggregation": {"protocol": "None"}, "participants": {"minClients": 3, **job()["spec"]["participants"]}},
+        {},
+        "the data set asks for secure aggregation and the job's protocol is None",
+    ),
+    "a data set that asks for more company": (
+        {},
+        {"requirements": {"minClients": 4}},
+        "the data set asks for 4 clients and only 3 can take part",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "red", "says"), STANDS_ASIDE.values(), ids=STANDS_ASIDE.keys())
+def test_a_job_that_could_never_start_is_refused_with_a_line_for_each_data_set(
+    tmp_path: Path, spec: dict[str, Any], red: dict[str, Any], says: str
+) -> None:
+    free = {"requirements": {"secureAggregation": False}}
+    told = no_quorum(tmp_path, job(**spec), dataset("red", **red), *(dataset(name, **free) for name in TENANTS[1:]))
+
+    assert told == ["2 of 3 data sets can take part; 3 are needed", f"red/data: {says}"]
+
+
+def test_a_data_set_without_a_manifest_is_named(tmp_path: Path) -> None:
+    told = no_quorum(tmp_path, job(), *map(dataset, TENANTS[1:]))
+
+    assert told[1:] == [f"red/data: no FederatedDataset of this name in {tmp_path}"]
 
 
 def test_a_key_whose_private_half_is_missing_is_refused(tmp_path: Path) -> None:
