@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Final
+from typing import Final, TypeVar
 
 SCHEMA: Final = "coterie/history/v1"
 FILE: Final = "history.jsonl"
+MAX_METRICS: Final = 32
+MAX_METRIC_NAME: Final = 64  # characters
+
+Value = TypeVar("Value")
 
 
 class UnreadableLine(ValueError):
@@ -41,6 +45,7 @@ class RoundLine:
         seconds: from the end of the round before.
         accuracy: of this round's model by the evaluator; None if it wasn't evaluated.
         loss: likewise.
+        metrics: likewise, the task's other metrics by name, as far as they are finite; see `bounded`.
     """
 
     round: int
@@ -56,10 +61,17 @@ class RoundLine:
     seconds: float = 0.0
     accuracy: float | None = None
     loss: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """Return the line, with its line feed."""
         return json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":")).encode() + b"\n"
+
+
+def bounded(metrics: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the first metrics of a task, without those of overlong names: every line is kept in memory, and read by people."""
+    named = [(name, value) for name, value in metrics.items() if len(str(name)) <= MAX_METRIC_NAME]
+    return dict(named[:MAX_METRICS])
 
 
 _NAMES: Final = frozenset(known.name for known in fields(RoundLine))

@@ -50,6 +50,12 @@ class Drop:
     incident: str = ""  # finds the traceback in the tenant's pod log
 
 
+def sentence(drop: Drop) -> str:
+    """Why, in words that hold no data."""
+    where = f" at {drop.where}" if drop.where else ""
+    return f"{SENTENCES[drop.reason]}{f' ({drop.error_class}{where})' if drop.error_class else ''}"
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """A running job's numbers, all of them public or released aggregates."""
@@ -72,6 +78,16 @@ class Progress:
     epsilon_left: float | None = None  # what the job's bound still allows
     update_norm: float | None = None  # of the last mean update, which is released; None before the first
     drops: tuple[Drop, ...] = field(default=())  # of the last attempt at a round
+    evaluation_failure: Drop | None = None  # why the newest evaluation has no numbers; of no client
+
+
+def unevaluated(progress: Progress | None) -> str:
+    """Why the newest evaluation has no numbers, in words that hold no data; empty if it has, or if there is none."""
+    failure = progress.evaluation_failure if progress is not None else None
+    if failure is None:
+        return ""
+    incident = f", incident {failure.incident} in the evaluator's log" if failure.incident else ""
+    return f"the newest evaluation failed: {sentence(failure)}{incident}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,14 +132,15 @@ def initialize(pod: Pod) -> int:
 
 
 def evaluate(pod: Pod) -> int:
-    """The aggregator's sidecar."""
+    """The aggregator's sidecar. Its failure is no end of the job, so it never leaves with the status that fails the batch job."""
     from coterie_worker.evaluator import run
     from coterie_worker.training import TaskFailure
 
     try:
         run(pod.root, pod.job()[0])
     except TaskFailure as failure:
-        return fail(pod, failure)
+        fail(pod, failure)
+        return EXIT_RETRY
     return EXIT_OK
 
 

@@ -45,8 +45,9 @@ def from_aggregator(ended: dict[str, Any]) -> Termination | None:
 
 
 def hold_all(progress: Progress) -> Progress:
-    """Return the progress with what clients said about their drops held to the alphabet."""
-    return replace(progress, drops=tuple(hold(drop) for drop in progress.drops))
+    """Return the progress with what clients and the evaluator said about their failures held to the alphabet."""
+    failure = progress.evaluation_failure
+    return replace(progress, drops=tuple(hold(drop) for drop in progress.drops), evaluation_failure=hold(failure) if failure else None)
 
 
 def hold(drop: Drop) -> Drop:

@@ -9,6 +9,7 @@ from coterie_api.history import FILE, RoundLine, UnknownSchema, UnreadableLine, 
 from coterie_worker.durable import DISK, Disk, DurableError, replace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _RECENT: Final = 1000  # rounds that an evaluation may lag behind
@@ -57,7 +58,7 @@ class History:
             self._disk.sync(self._path.parent)  # else a power cut may take it, and with it every line
             self._has_name = True
 
-    def evaluated(self, version: int, accuracy: float | None, loss: float | None) -> None:
+    def evaluated(self, version: int, accuracy: float | None, loss: float | None, metrics: Mapping[str, float] | None = None) -> None:
         """Write a round's line again with its model's numbers.
 
         Nothing is written for the initial model, which no round made, or for one more than a thousand rounds back.
@@ -65,13 +66,13 @@ class History:
         line = self._recent.get(version)
         if line is None:
             return
-        line = changed(line, accuracy=accuracy, loss=loss)
+        line = changed(line, accuracy=accuracy, loss=loss, metrics=dict(metrics or {}))
         self._remember(line)
         self._disk.append(self._path, line.encode(), sync=False)  # synced with the next round's line, so before that checkpoint
 
     def evaluated_since(self, version: int) -> tuple[RoundLine, ...]:
         """Return the evaluated rounds after `version`: what a resumed aggregator tells its round machine once more."""
-        return tuple(line for line in self.lines() if line.round > version and (line.accuracy is not None or line.loss is not None))
+        return tuple(line for line in self.lines() if line.round > version and _is_evaluated(line))
 
     def lines(self) -> tuple[RoundLine, ...]:
         """Return one line for each round, in order."""
@@ -93,3 +94,7 @@ class History:
                 if number < len(lines) or isinstance(error, UnknownSchema):
                     raise DamagedHistory(f"{self._path}:{number}: {error}") from error
         return found
+
+
+def _is_evaluated(line: RoundLine) -> bool:
+    return line.accuracy is not None or line.loss is not None or bool(line.metrics)

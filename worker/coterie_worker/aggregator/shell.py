@@ -14,12 +14,11 @@ import numpy as np
 
 from coterie_api.names import EXIT_OK, EXIT_RETRY, EXIT_TERMINAL, PATH_CHECKPOINT, PATH_EVALUATION, PATH_OUTPUT, PATH_TLS, PORT_ROUNDS
 from coterie_api.podconfig import AggregatorRole
-from coterie_api.progress import SENTENCES, Drop, DropReason, Progress, Termination
+from coterie_api.progress import Drop, DropReason, Progress, Termination, sentence, unevaluated
 from coterie_api.v1alpha1.conditions import SENTENCES as REASONS
 from coterie_api.v1alpha1.conditions import Reason
-from coterie_api.v1alpha1.job import SelectBy
 from coterie_worker.aggregator.checkpoint import Checkpoint
-from coterie_worker.aggregator.evaluations import Evaluation, follow
+from coterie_worker.aggregator.evaluations import Evaluation, follow, once_more
 from coterie_worker.aggregator.history import History
 from coterie_worker.aggregator.model import Initial, Model
 from coterie_worker.aggregator.perform import Files, Performer
@@ -152,6 +151,8 @@ class Aggregator:
 
     async def _drive(self) -> Ending:
         self._state, commands = begin(self._state.rules, self._resume)
+        last, select_by = self._resume.selection.last_version, self._job.evaluation.select_by
+        again = once_more(self._files.history, self._files.models, last, select_by)  # looks for models when the first one is due
         while True:
             event: on.Event | None = None
             for command in commands:
@@ -160,6 +161,7 @@ class Aggregator:
                     return await self._finish(command)
                 event = await self._perform(command) or event
             self._shown = self._state  # now that it is done: a round that is shown is in the checkpoint
+            event = event or next(again, None)
             while event is None:
                 event = await self._translate(await self._server.event())
             before = self._state
@@ -258,12 +260,13 @@ class Aggregator:
             return None  # of a model that a crash took back
         if self._tally.evaluation is None or version >= self._tally.evaluation.version:
             self._tally.evaluation = evaluation
-            self._tally.metrics.evaluated_model(version)
-        self._files.history.evaluated(version, evaluation.accuracy, evaluation.loss)
+            if evaluation.failure is None:
+                self._tally.metrics.evaluated_model(version)
+        if evaluation.failure is None:
+            self._files.history.evaluated(version, evaluation.accuracy, evaluation.loss, evaluation.others)
         if version not in self._files.models.present():
             return None
-        value = evaluation.loss if self._job.evaluation.select_by is SelectBy.LOSS else evaluation.accuracy
-        return on.Evaluated(version, float("nan") if value is None else value)
+        return on.Evaluated(version, evaluation.value(self._job.evaluation.select_by))
 
     async def _finish(self, finish: do.Finish) -> Ending:
         await asyncio.to_thread(self._files.checkpoint.settle)
@@ -285,8 +288,9 @@ class Aggregator:
         self._phase = DONE
         await self._server.finish(Finished(finish.outcome.value))
         reason = Reason.STOPPED_EARLY if finish.outcome is do.Outcome.STOPPED_EARLY else Reason.ROUNDS_COMPLETED
-        message = f"{self._state.rounds_done} rounds done; model {finish.version} released"
-        return Ending(EXIT_OK, Termination(reason.value, message, progress=self.progress()))
+        progress = self.progress()
+        told = (f"{self._state.rounds_done} rounds done", f"model {finish.version} released", unevaluated(progress))
+        return Ending(EXIT_OK, Termination(reason.value, "; ".join(filter(None, told)), progress=progress))
 
     def _release(self, version: int) -> None:
         if not self._role.has_output:
@@ -317,6 +321,4 @@ class Aggregator:
 
 def describe(drop: Drop) -> str:
     """One client's absence in words that hold no data."""
-    where = f" at {drop.where}" if drop.where else ""
-    error = f" ({drop.error_class}{where})" if drop.error_class else ""
-    return f"{drop.client}: {SENTENCES[drop.reason]}{error}"
+    return f"{drop.client}: {sentence(drop)}"

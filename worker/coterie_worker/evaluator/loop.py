@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from dataclasses import asdict
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from coterie_api.history import bounded
 from coterie_api.names import PATH_CHECKPOINT, PATH_DATA, PATH_EVALUATION
 from coterie_worker.durable import DISK, replace
 from coterie_worker.training import Score, Scorer, TaskFailure, load_initial
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.02  # one look into a folder of two or three files: some 20 microseconds
 MODELS: Final = "models"  # below the checkpoint; <version>.f32, version = rounds done
 SUFFIX: Final = ".f32"
+NO_MODEL: Final = 0  # the version that no round makes: its file says why nothing is scored, and takes no model's place
 
 
 def run(root: Path, job: JobConfig) -> None:
@@ -50,7 +53,11 @@ def follow(root: Path, job: JobConfig, wait: Callable[[float], bool]) -> None:
     """Score models until `wait`, which sleeps for at most the seconds it is given, returns True. Raises as `run`."""
     checkpoint = _under(root, PATH_CHECKPOINT)
     initial = load_initial(checkpoint)
-    scorer = Scorer(job, _under(root, PATH_DATA), initial.layout, initial.model)
+    try:
+        scorer = Scorer(job, _under(root, PATH_DATA), initial.layout, initial.model)
+    except TaskFailure as failure:
+        _say(_under(root, PATH_EVALUATION), NO_MODEL, failure)
+        raise
     scored = -1
     while not wait(0):
         version = newest(checkpoint / MODELS)
@@ -87,8 +94,22 @@ def _score(scorer: Scorer, models: Path, version: int, evaluation: Path) -> None
     except TaskFailure as failure:
         # Said instead of a score, so that nobody waits for one. The data is public, and the message holds none of it.
         sys.stderr.write(f"model {version} could not be scored: {failure.message}\n")
-        document = {"version": version, "accuracy": None, "loss": None, "metrics": {}, "examples": 0, "error": failure.message}
-    replace(DISK, target, [json.dumps(document).encode()])
+        _say(evaluation, version, failure)
+    else:
+        replace(DISK, target, [json.dumps(document).encode()])
+
+
+def _say(evaluation: Path, version: int, failure: TaskFailure) -> None:
+    document = {
+        "version": version,
+        "accuracy": None,
+        "loss": None,
+        "metrics": {},
+        "examples": 0,
+        "error": failure.message,
+        "failure": asdict(failure.drop),
+    }
+    replace(DISK, evaluation / f"{version}.json", [json.dumps(document).encode()])
 
 
 def _document(version: int, score: Score) -> dict[str, Any]:
@@ -96,7 +117,7 @@ def _document(version: int, score: Score) -> dict[str, Any]:
         "version": version,
         "accuracy": score.accuracy,
         "loss": score.loss,
-        "metrics": dict(score.metrics),
+        "metrics": bounded(score.metrics),
         "examples": score.examples,
     }
 

@@ -48,7 +48,7 @@ What goes into the queue, from the streams and from polling the evaluator's fold
 - a failure that a client reports: `ClientFailed(client, slot, reason)` where it stays (its task raised, not finite),
   `ClientWithdrew(client, reason)` where it can't ever take part (import, no data, policy);
 - `Evaluated(version, value)` for each new evaluation, while `models` still holds that version's file; later ones go into the
-  history alone, since a model that is deleted can't become the result.
+  history alone, since a model that is deleted can't become the result. A failed evaluation has None for a value.
 
 After a crash: `resume = Resume(checkpoint.rounds_done, next_slot, next_epoch, checkpoint.selection, opened, withdrawn)`, where
 the next slot and epoch are the greater of the checkpoint's and the slot log's, and the last two are the slot log's. A slot that

@@ -101,10 +101,10 @@ class TooFew:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The evaluator's number for `selectBy` of one model, whose file is still there."""
+    """The evaluator's number for `selectBy` of one model, whose file is still there; None if the evaluator has none, for it failed."""
 
     version: int
-    value: float
+    value: float | None
 
 
 Answer: TypeAlias = StageOpened | EpochReady | SumOpened | TooFew  # what the shell says after StartEpoch, OpenSlot, CloseStage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coterie_api.v1alpha1.job import SelectBy
 
@@ -36,20 +36,28 @@ class Selection:
     best_version: int | None = None
     best_value: float | None = None
     last_version: int = -1  # newest model evaluated
+    excused_rounds: int = 0  # since the best model, up to evaluations that failed: nothing says that training went wrong there
 
-    def observe(self, criterion: Criterion, version: int, value: float) -> Selection:
-        """Return the selection after an evaluation; one that is late or repeated changes nothing."""
+    def observe(self, criterion: Criterion, version: int, value: float | None) -> Selection:
+        """Return the selection after an evaluation; one that is late or repeated changes nothing.
+
+        Args:
+            value: NaN is the model's fault, and counts as no better; None is the evaluator's, and counts for nothing.
+        """
         if version <= self.last_version:
             return self
+        if value is None:
+            excused = self.excused_rounds + version - max(self.last_version, 0)
+            return replace(self, last_version=version, excused_rounds=excused)
         if math.isnan(value) or (self.best_value is not None and not criterion.is_better(value, self.best_value)):
-            return Selection(self.best_version, self.best_value, version)
+            return replace(self, last_version=version)
         return Selection(version, value, version)
 
     def is_exhausted(self, criterion: Criterion) -> bool:
         """Whether `patience` rounds have been evaluated past the best model, and none was better."""
         if criterion.patience is None or self.last_version < 0:
             return False
-        return self.last_version - (self.best_version or 0) >= criterion.patience
+        return self.last_version - (self.best_version or 0) - self.excused_rounds >= criterion.patience
 
 
 def retained(present: frozenset[int], newest: int, selection: Selection, capacity: int) -> frozenset[int]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie_api.fields import dump
-from coterie_api.progress import Drop, DropReason
+from coterie_api.progress import Drop, DropReason, Progress, Termination
 from coterie_operator.observe.words import ERROR_CLASS, INCIDENT, WHERE, from_aggregator, from_client, hold
 
 CLIENT = "hospital-a/visits"
@@ -93,3 +93,11 @@ def test_an_aggregators_message_comes_through_with_its_drops_held() -> None:
 
 def test_words_longer_than_allowed_are_no_words() -> None:
     assert from_aggregator(ended({"reason": "X", "message": "m" * 5000})) is None
+
+
+def test_what_an_evaluator_says_of_its_failure_is_held_to_names() -> None:
+    failure = Drop("", DropReason.TASK_RAISED, "Smith, John", "task.py:12", "Smith")
+    found = from_aggregator(ended(dump(Termination("RoundsCompleted", "", progress=Progress(evaluation_failure=failure)))))
+
+    assert found is not None
+    assert found.progress == Progress(evaluation_failure=Drop("", DropReason.TASK_RAISED, "", "task.py:12", ""))

@@ -52,6 +52,21 @@ def test_an_evaluation_comes_to_its_round(tmp_path):
     assert (line(1), line(2, accuracy=0.75, loss=0.5), line(3)) == history.lines()
 
 
+def test_metrics_of_a_tasks_own_come_to_its_round_and_are_there_after_a_restart(tmp_path):
+    filled(tmp_path).evaluated(2, None, 0.5, {"absolute_error": 0.25})
+    history = opened(tmp_path, rounds_done=3)
+
+    assert history.lines() == (line(1), line(2, loss=0.5, metrics={"absolute_error": 0.25}), line(3))
+    assert json.loads((tmp_path / FILE).read_text().splitlines()[1])["metrics"] == {"absolute_error": 0.25}
+
+
+def test_a_round_with_metrics_of_a_tasks_own_alone_was_evaluated(tmp_path):
+    history = filled(tmp_path)
+    history.evaluated(2, None, None, {"absolute_error": 0.25})
+
+    assert [found.round for found in history.evaluated_since(0)] == [2]
+
+
 @pytest.mark.parametrize("version", [0, 4, -1])
 def test_an_evaluation_of_no_round_adds_no_line(tmp_path, version):
     history = filled(tmp_path)
@@ -152,6 +167,7 @@ def test_a_line_of_another_schema_is_refused_and_not_thrown_away(tmp_path, posit
         drops=st.dictionaries(st.text(), st.integers(0, 9)),
         update_norm=st.floats(0, allow_infinity=False),
         accuracy=st.one_of(st.none(), st.floats(0, 1)),
+        metrics=st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False)),
     )
 )
 def test_every_line_comes_back(found):
@@ -169,6 +185,13 @@ def test_unknown_fields_of_a_line_are_ignored():
 def test_a_torn_line_is_no_line(raw):
     with pytest.raises(UnreadableLine):
         decode(raw)
+
+
+def test_a_line_without_a_field_that_was_added_later_is_read():
+    raw = json.loads(line(1).encode())
+    del raw["metrics"]
+
+    assert line(1) == decode(json.dumps(raw).encode() + b"\n")
 
 
 def test_another_schema_is_named():

@@ -184,7 +184,8 @@ def test_a_model_that_cannot_be_scored_is_said_so_and_the_next_one_is_tried(pod_
     for score in scores.values():
         assert (score["accuracy"], score["loss"], score["examples"]) == (None, None, 0)
         assert message in score["error"]
-        assert "Smith" not in score["error"]
+        assert "Smith" not in json.dumps(score)
+        assert score["failure"]["reason"] == ("TaskRaised" if name == "Raises" else "WrongShape")
 
 
 def test_an_evaluator_without_data_says_so_at_once(pod_of):
@@ -195,6 +196,9 @@ def test_an_evaluator_without_data_says_so_at_once(pod_of):
         pod.run()
     assert caught.value.termination.reason == "NoData"
     assert "Smith" not in str(caught.value)
+    (score,) = pod.scores().values()
+    assert (score["version"], score["failure"]["reason"], score["failure"]["error_class"]) == (0, "NoData", "FileNotFoundError")
+    assert "Smith" not in json.dumps(score)
 
 
 def test_an_evaluator_without_an_initial_model_fails_rather_than_waits(tmp_path, pod_of):

@@ -90,6 +90,14 @@ def test_patience_that_runs_out_while_clients_are_missing_stops_the_job():
     assert [do.Finish(do.Outcome.STOPPED_EARLY, 2)] == story.tell(on.Evaluated(3, 0.1))
 
 
+def test_an_evaluator_that_fails_stops_no_job_and_is_not_waited_for():
+    rules = replace(RULES, evaluation_seconds=9, criterion=Criterion(patience=1))
+    story = run_to_the_end(rules, [(1, None), (2, None)])
+
+    assert story.state.rounds_done == rules.rounds
+    assert [do.Finish(do.Outcome.COMPLETED, 3)] == story.tell(on.Evaluated(3, None))
+
+
 def test_a_finished_machine_emits_nothing():
     story = run_to_the_end()
     events = [

@@ -83,6 +83,33 @@ def test_models_that_are_never_a_number_exhaust_patience_too():
     assert after(BY_LOSS, [(3, math.nan)]).is_exhausted(BY_LOSS)
 
 
+def test_an_evaluator_that_always_fails_never_exhausts_patience():
+    selection = after(BY_ACCURACY, [(version, None) for version in range(1, 40)])
+
+    assert (selection.best_version, selection.last_version) == (None, 39)
+    assert not selection.is_exhausted(BY_ACCURACY)
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "is_exhausted"),
+    [
+        ([(2, 0.9), (3, None), (4, None), (9, None)], False),
+        ([(2, 0.9), (3, 0.1), (4, 0.1), (5, None)], False),
+        ([(2, 0.9), (3, None), (4, None), (5, 0.1)], False),
+        ([(2, 0.9), (3, 0.1), (4, None), (5, 0.1), (6, 0.1)], True),
+        ([(2, None), (4, 0.1), (5, 0.0), (6, 0.0), (7, 0.0)], True),
+    ],
+    ids=["failures alone", "a failure last", "failures first", "three worse beside a failure", "failures before the best"],
+)
+def test_rounds_whose_evaluation_failed_do_not_count_for_patience(evaluations, is_exhausted):
+    assert after(BY_ACCURACY, evaluations).is_exhausted(BY_ACCURACY) is is_exhausted
+
+
+def test_a_failed_evaluation_changes_nothing_about_the_best():
+    assert after(BY_LOSS, [(1, 0.5), (2, None), (3, 0.4)]) == Selection(3, 0.4, 3)
+    assert after(BY_LOSS, [(1, 0.5), (2, None)]) == Selection(1, 0.5, 2, excused_rounds=1)
+
+
 def test_a_patience_below_one_is_refused():
     with pytest.raises(ValueError, match="patience is 0, must be at least 1"):
         Criterion(SelectBy.LOSS, 0)

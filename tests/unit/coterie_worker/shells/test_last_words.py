@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from coterie_api.fields import parse
-from coterie_api.names import EXIT_RETRY
+from coterie_api.names import EXIT_RETRY, EXIT_TERMINAL
+from coterie_api.podconfig import Role
 from coterie_api.progress import Drop, DropReason, Progress, Termination
 from coterie_worker import cli
 from coterie_worker.config import TERMINATION_BYTES, Pod, UnusableKey, encode
+from coterie_worker.training import TaskFailure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,3 +115,29 @@ class TestIdentity:
 
         with pytest.raises(UnusableKey, match="allowed is Ed25519"):
             Pod(tmp_path).identity()
+
+
+@pytest.mark.parametrize(
+    ("role", "module", "call", "code"),
+    [
+        (
+            Role.EVALUATOR,
+            "coterie_worker.evaluator",
+            "run",
+            EXIT_RETRY,
+        ),  # its end is not the job's, and 64 of any container would be
+        (Role.INITIALIZE, "coterie_worker.training", "initialize", EXIT_TERMINAL),
+    ],
+)
+def test_only_a_role_whose_end_is_the_jobs_end_says_that_a_retry_can_not_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: Role, module: str, call: str, code: int
+) -> None:
+    def fails(*_: object) -> None:
+        raise TaskFailure(Drop("", DropReason.NO_DATA, "FileNotFoundError"))
+
+    monkeypatch.setattr(f"{module}.{call}", fails)
+    monkeypatch.setattr(Pod, "job", lambda _: (None, b""))
+    (tmp_path / "dev").mkdir()
+
+    assert cli.run(role, Pod(tmp_path)) == code
+    assert json.loads((tmp_path / "dev" / "termination-log").read_text())["reason"] == "NoData"
