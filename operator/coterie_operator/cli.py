@@ -94,11 +94,11 @@ def _folders(pairs: tuple[str, ...]) -> dict[str, Path]:
 def validate(files: tuple[Path, ...], form: str) -> None:
     """Say what is wrong with the manifests in FILES or folders: file, object, field, value found, value allowed.
 
-    Exit status: 0 nothing, 2 something.
+    Exit status: 0 nothing, 2 something, or no object of ours in any of them.
     """
-    from coterie_api.v1alpha1.load import Finding, Report, lines, validate_files
+    from coterie_api.v1alpha1.load import Finding, Report, lines, refuse_nothing, validate_files
 
-    found: Report = validate_files(files)
+    found: Report = refuse_nothing(validate_files(files), files)
 
     def plain(finding: Finding) -> dict[str, Any]:
         error = finding.error

@@ -11,10 +11,10 @@ from typing import Annotated, ClassVar
 
 from coterie_api.shape import About, Rule
 from coterie_api.v1alpha1.conditions import Condition
-from coterie_api.v1alpha1.job import MAX_DATASETS, PrivacyMode
+from coterie_api.v1alpha1.job import DAY, MAX_DATASETS, PrivacyMode
 from coterie_api.v1alpha1.meta import Label, Subdomain, Timestamp
 from coterie_api.v1alpha1.pods import Resources
-from coterie_api.v1alpha1.ring import NARROW, WIDE
+from coterie_api.v1alpha1.ring import MOST_CLIP, NARROW, WIDE
 from coterie_api.v1alpha1.sources import PersistentVolumeClaimSource, Source
 
 ANY_IMAGE = "*"
@@ -83,13 +83,18 @@ class Requirements:
             "Fewest tenants that may collude with the aggregator without learning this one's update.", minimum=0, maximum=MAX_DATASETS - 2
         ),
     ] = 0
-    ring_bits: Annotated[int | None, About("Narrowest ring, 16 or 32 bits for a value in a sum; unset allows both.")] = None
+    ring_bits: Annotated[
+        int | None, About("Narrowest ring, 16 or 32 bits for a value in a sum; unset allows both.", minimum=NARROW, maximum=WIDE)
+    ] = None
     scale: Annotated[
         int | None,
         About("Finest rounding of an update: at most so many steps per 1.0; unset allows any.", minimum=1, maximum=2**31 - 1),
     ] = None
     clip: Annotated[
-        float | None, About("Largest magnitude of one of this client's coordinates in a sum; unset allows any.", above=0, format="double")
+        float | None,
+        About(
+            "Largest magnitude of one of this client's coordinates in a sum; unset allows any.", above=0, maximum=MOST_CLIP, format="double"
+        ),
     ] = None
     modes: Annotated[
         tuple[PrivacyMode, ...], About("Privacy modes that are allowed; none listed allows every mode.", max_items=4, unique=True)
@@ -158,7 +163,9 @@ class Toleration:
             max_length=16,
         ),
     ] = ""
-    toleration_seconds: Annotated[int | None, About("How long a NoExecute taint is tolerated.", minimum=0, format="int64")] = None
+    toleration_seconds: Annotated[
+        int | None, About("How long a NoExecute taint is tolerated.", minimum=0, maximum=10 * 365 * DAY, format="int64")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 from coterie_api.shape import About, Rule
 from coterie_api.v1alpha1.meta import Label
 from coterie_api.v1alpha1.pods import Aggregator, Clients, Evaluator
-from coterie_api.v1alpha1.ring import LEAST_CLIP, LEAST_WIDE_CLIP, MOST_NARROW, NARROW, WIDE
+from coterie_api.v1alpha1.ring import LEAST_CLIP, LEAST_WIDE_CLIP, MOST_CLIP, MOST_NARROW, NARROW, WIDE
 from coterie_api.v1alpha1.sources import InitialModel, Output, Source
 from coterie_api.v1alpha1.training import Strategy, Task, Training, Weighting
 
@@ -29,7 +29,13 @@ class DatasetRef:
 
     namespace: Annotated[Label, About("Namespace of the FederatedDataset: the tenant.")]
     name: Annotated[Label, About("Name of the FederatedDataset.")]
-    required: Annotated[bool, About("Whether the job waits for this data set instead of going on without it.")] = False
+    required: Annotated[
+        bool,
+        About(
+            "Whether the job needs this data set: it doesn't begin before it can take part, and fails if its consent is withdrawn. "
+            "A round goes on without it, as without any other, and so does the job if its client fails."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,12 @@ class SecureAggregation:
         ),
     ] = None
     ring_bits: Annotated[
-        int, About("Bits of a value in a sum: 32, or 16 for half the upload and coarser updates (only with weighting Uniform).")
+        int,
+        About(
+            "Bits of a value in a sum: 32, or 16 for half the upload and coarser updates (only with weighting Uniform).",
+            minimum=NARROW,
+            maximum=WIDE,
+        ),
     ] = WIDE
     clip: Annotated[
         float | None,
@@ -127,7 +138,7 @@ class SecureAggregation:
             "Largest magnitude of one coordinate of an update; larger ones are clamped and counted. The rounding step follows from it; "
             "unset, with 32 bits, means steps of 1/65536.",
             minimum=LEAST_CLIP,
-            maximum=1e6,
+            maximum=MOST_CLIP,
             format="double",
         ),
     ] = None

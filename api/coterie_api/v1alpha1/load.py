@@ -14,6 +14,7 @@ import yaml
 from coterie_api.errors import FieldError, InvalidObject
 from coterie_api.fields import parse, show
 from coterie_api.names import API_VERSION, GROUP
+from coterie_api.shape import rules
 from coterie_api.v1alpha1.types import FederatedDataset, FederatedJob
 from coterie_api.v1alpha1.validate import missing_identity, validate_dataset, validate_job, warn_dataset, warn_job
 
@@ -107,6 +108,16 @@ def validate_files(paths: Iterable[str | Path], complete: Callable[[Any], Any] =
     return replace(report, errors=(*report.errors, *_repeats(documents)), warnings=(*report.warnings, *_ungranted(report, documents)))
 
 
+def refuse_nothing(report: Report, paths: Iterable[str | Path]) -> Report:
+    """Return the report, with an error for each path if no object of ours is in any: a check that saw nothing is no success."""
+    if report.jobs or report.datasets or report.errors:
+        return report
+    error = FieldError(
+        "object", "none of this API", f"a FederatedJob or a FederatedDataset, in a file that ends in {' or '.join(SUFFIXES)}"
+    )
+    return replace(report, errors=tuple(Finding(str(path), 0, "", error) for path in paths))
+
+
 def read_documents(path: Path) -> list[Document]:
     """Return the YAML documents of a file.
 
@@ -155,7 +166,10 @@ def _files(paths: Iterable[str | Path]) -> Iterator[Path]:
 def _unreadable(path: Path, error: Exception) -> Finding:
     mark = getattr(error, "problem_mark", None)
     text = str(getattr(error, "problem", None) or getattr(error, "strerror", None) or error)
-    return Finding(str(path), mark.line + 1 if mark else 0, "", FieldError("file", text, "a readable file of YAML documents"))
+    # YAML's own words are often "found character …", and a finding says "found" itself.
+    return Finding(
+        str(path), mark.line + 1 if mark else 0, "", FieldError("file", text.removeprefix("found "), "a readable file of YAML documents")
+    )
 
 
 def _add(report: Report, document: Document) -> Report:
@@ -191,7 +205,8 @@ def _add_ours(report: Report, document: Document, cls: type[FederatedJob | Feder
     try:
         value = parse(cls, _with_namespace(document.obj), "")
     except InvalidObject as invalid:
-        return replace(report, errors=(*report.errors, *map(document.finding, invalid.errors)))
+        errors = tuple(_in_words_of(cls, error) for error in invalid.errors)
+        return replace(report, errors=(*report.errors, *map(document.finding, errors)))
     if isinstance(value, FederatedJob):
         report = replace(report, jobs=(*report.jobs, value))
         return _with_findings(report, document, validate_job(value), warn_job(value))
@@ -200,6 +215,12 @@ def _add_ours(report: Report, document: Document, cls: type[FederatedJob | Feder
     keyless = missing_identity(value)
     errors = tuple(error for error in validate_dataset(value) if error not in keyless)
     return _with_findings(report, document, errors, (*keyless, *warn_dataset(value)))
+
+
+def _in_words_of(cls: type, error: FieldError) -> FieldError:
+    """A name that no object may have breaks a kind's own, narrower rule too: only that one helps to mend it."""
+    own = next((rule.message for rule in rules(cls) if rule.field == error.field), error.allowed)
+    return replace(error, allowed=own)
 
 
 def _with_findings(report: Report, document: Document, errors: tuple[FieldError, ...], warnings: tuple[FieldError, ...]) -> Report:

@@ -11,7 +11,7 @@ from math import ceil
 
 NARROW, WIDE = 16, 32
 DEFAULT_SCALE = 65536  # of the wide ring where a job names no clip
-LEAST_CLIP = 1e-4
+LEAST_CLIP, MOST_CLIP = 1e-4, 1e6
 LEAST_WIDE_CLIP = 1.0  # below it the scale would not fit 31 bits
 LEAST_BOUND = 127  # fewer units than eight bits hold are too coarse to train with
 MOST_NARROW = ((1 << (NARROW - 1)) - 1) // LEAST_BOUND  # data sets on the narrow ring

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from coterie_api.errors import Fault, FieldError
 from coterie_api.fields import show
+from coterie_api.v1alpha1.choices import unread
 from coterie_api.v1alpha1.job import PrivacyMode, Protocol
 from coterie_api.v1alpha1.pods import ExposureType
 from coterie_api.v1alpha1.quorum import COMPLETE_UP_TO, Minimums, Quorum, quorum
@@ -148,6 +149,7 @@ def _doubtful_in_job(job: FederatedJob) -> Iterator[FieldError]:
     deadline = spec.active_deadline_seconds
     if deadline is not None and deadline < spec.round_deadline_seconds:
         yield FieldError("spec.activeDeadlineSeconds", show(deadline), f"at least roundDeadlineSeconds ({spec.round_deadline_seconds})")
+    yield from unread(spec)
 
 
 def _doubtful_in_dataset(dataset: FederatedDataset) -> Iterator[FieldError]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, default_collate
@@ -64,6 +65,7 @@ def batches_of(data: object, collate: Callable[[list[Any]], Any] | None, device:
         EmptyDataError: it has no examples.
         TypeError, ValueError: it is no map-style data set, nor tensors of equal length.
     """
+    _refuse_lookalikes(data)
     tensors = _tensors(data)
     if tensors is not None:
         if len({len(tensor) for tensor in tensors}) > 1:
@@ -106,6 +108,17 @@ def _tensors(data: object) -> tuple[Tensor, ...] | None:
     if isinstance(data, tuple | list) and data and all(isinstance(part, Tensor) for part in data):
         return tuple(data)
     return None
+
+
+def _refuse_lookalikes(data: object) -> None:
+    """Refuse what has a length and can be indexed, but not by examples: `(x, y)` of arrays would be a data set of two."""
+    if isinstance(data, Mapping):
+        raise TypeError(f"load_data returned a {type(data).__name__}, allowed: a tuple of tensors; for arrays use torch.from_numpy")
+    parts = data if isinstance(data, tuple | list) else [data]
+    if any(isinstance(part, np.ndarray) for part in parts):
+        raise TypeError("load_data returned a numpy array, or several, allowed: tensors; use torch.from_numpy")
+    if isinstance(data, tuple | list) and 0 < sum(isinstance(part, Tensor) for part in data) < len(data):
+        raise TypeError(f"load_data returned a {type(data).__name__} of tensors and other things, allowed: tensors alone")
 
 
 def _to(batch: Any, device: torch.device) -> Any:

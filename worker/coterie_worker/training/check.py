@@ -40,11 +40,19 @@ def _try(task: Task, path: Path, split: str, batch_size: int) -> None:
     model = task.build_model(task.parameters)
     batches = batches_of(task.load_data(path, split), own_collate(task), torch.device("cpu"))
     first = next(iter(batches.at(in_order(batches.size, batch_size))))
-    _check_loss(task.loss(model, first))
+    differentiate(task.loss(model, first))
     measure(task, model, _First(first, batches))
 
 
-def _check_loss(loss: Tensor) -> None:
+def differentiate(loss: Tensor) -> None:
+    """Take the gradient of the loss of a batch.
+
+    Raises:
+        TypeError, ValueError: it is no tensor, no scalar, or not finite.
+        RuntimeError: it doesn't depend on the model's parameters.
+    """
+    if not isinstance(loss, torch.Tensor):
+        raise TypeError(f"loss returned a {type(loss).__name__}, allowed: a scalar tensor")
     if loss.shape != ():
         raise ValueError(f"loss returned a tensor of shape {tuple(loss.shape)}, allowed: a scalar")
     if not torch.isfinite(loss):

@@ -29,6 +29,7 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _HERE: Final = Path(__file__).parent
 _PARTS: Final[Mapping[str, tuple[str, ...]]] = {  # of what tasks inherit, or have done for them
     "batches": ("batches_of", "at"),
+    "check": ("differentiate",),
     "loop": ("train", "forward", "backward", "step"),
     "opening": ("_load", "_module"),
     "task": ("loss", "metrics", "collate", "train_round", "load_data"),

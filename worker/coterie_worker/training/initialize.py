@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,6 +19,7 @@ from coterie_worker.durable import DISK
 from coterie_worker.layout import Layout, LayoutError, pack, publish
 from coterie_worker.training.batches import batches_of, in_order
 from coterie_worker.training.binding import describe, snapshot
+from coterie_worker.training.check import differentiate
 from coterie_worker.training.device import limit_threads
 from coterie_worker.training.failure import Guard
 from coterie_worker.training.opening import open_model, open_task, own_collate
@@ -98,12 +98,16 @@ def _make(root: Path, job: JobConfig, model: nn.Module) -> InitialModel:
 
 def _try_synthetic(guard: Guard, task: Task, model: nn.Module, job: JobConfig) -> None:
     """One batch of made-up examples through the loss: a wrong shape is better found here than in every tenant's pod."""
-    data = guard(lambda: task.synthetic(SYNTHETIC_EXAMPLES, torch.Generator().manual_seed(job.seed)))
-    if data is None:
-        return
-    batches = guard(lambda: batches_of(data, own_collate(task), torch.device("cpu")))
-    for batch in batches.at(in_order(batches.size, SYNTHETIC_EXAMPLES)):
-        torch.autograd.backward(guard(partial(task.loss, model, batch)))
+
+    def attempt() -> None:  # iterating runs the task's data set and collate, the gradient whatever its loss was made of
+        data = task.synthetic(SYNTHETIC_EXAMPLES, torch.Generator().manual_seed(job.seed))
+        if data is None:
+            return
+        batches = batches_of(data, own_collate(task), torch.device("cpu"))
+        for batch in batches.at(in_order(batches.size, SYNTHETIC_EXAMPLES)):
+            differentiate(task.loss(model, batch))
+
+    guard(attempt)
 
 
 def _keep(folder: Path, made: InitialModel) -> InitialModel:

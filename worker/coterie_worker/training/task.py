@@ -52,7 +52,7 @@ class Task:
         raise TypeError(f"{type(self).__qualname__} does not define build_model(parameters)")
 
     def load_data(self, path: Path, split: str) -> Data:  # noqa: ARG002 - for subclasses
-        """The examples below `path`: tensors of equal length, or a map-style Dataset.
+        """The examples below `path`: tensors of equal length, or a map-style Dataset; arrays become tensors by torch.from_numpy.
 
         `split` is "train" in a client and "test" in the evaluator. Whatever is random here must not use the global
         generators: they are seeded anew each round.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from coterie_api.v1alpha1.load import Report, lines, validate_files
+from coterie_api.v1alpha1.load import Report, lines, refuse_nothing, validate_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from coterie_api.errors import FieldError
+
 Manifest = Callable[..., dict[str, Any]]
+NAMESPACE = "{apiVersion: v1, kind: Namespace, metadata: {name: a}}"
 JOB = """\
 apiVersion: coterie.dev/v1alpha1
 kind: FederatedJob
@@ -173,6 +178,35 @@ def test_an_empty_file_holds_nothing_and_is_no_fault(report: Callable[..., Repor
     assert report("", "---\n---\n") == Report()
 
 
+@pytest.mark.parametrize("files", [{}, {"a.yaml": "---\n"}, {"job.yaml.txt": JOB}, {"a.yaml": NAMESPACE}])
+def test_a_check_that_saw_no_object_of_ours_is_no_success(tmp_path: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+
+    found = refuse_nothing(validate_files([tmp_path]), [tmp_path])
+
+    assert not found.is_valid
+    assert str(found.errors[0]).startswith(f"{tmp_path}: object: found none of this API, allowed: a FederatedJob or a FederatedDataset")
+
+
+def test_one_object_of_ours_is_enough_beside_files_of_others(report: Callable[..., Report]) -> None:
+    found = report(NAMESPACE, JOB)
+
+    assert refuse_nothing(found, ["0.yaml", "1.yaml"]) is found
+
+
+def test_what_is_wrong_is_not_hidden_by_there_being_nothing_else(report: Callable[..., Report]) -> None:
+    found = report("a: b: c\n")
+
+    assert refuse_nothing(found, ["0.yaml"]) is found
+
+
+def test_the_words_of_yaml_are_not_told_as_found_twice(report: Callable[..., Report]) -> None:
+    (line,) = told(report("a:\n\t- b\n"))
+
+    assert "file: found character '\\t' that cannot start any token, allowed: a readable file" in line
+
+
 def test_two_objects_of_one_name_are_refused(report: Callable[..., Report]) -> None:
     found = report(JOB, JOB)
 
@@ -210,6 +244,81 @@ def test_what_is_allowed_but_hardly_meant_is_a_warning(
 
     assert found.is_valid
     assert [finding.error.field for finding in found.warnings] == [field]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("My_Job", '"My_Job"'), ("a.b", '"a.b"'), ("4you", '"4you"'), ("a" * 41, '"' + "a" * 41 + '"'), ("", '""'), (None, "nothing")],
+)
+def test_a_bad_name_is_told_by_the_rule_of_its_kind(
+    report: Callable[..., Report], manifest: Manifest, name: str | None, found: str
+) -> None:
+    (finding,) = report(yaml.safe_dump(manifest("FederatedJob", {"metadata.name": name}))).errors
+
+    assert (finding.error.field, finding.error.found) == ("metadata.name", found)
+    assert finding.error.allowed == "a letter, then lower case letters, digits and '-', the last one no '-', at most 40 characters"
+
+
+def test_a_bad_name_of_a_data_set_is_told_by_the_rule_of_data_sets(report: Callable[..., Report], manifest: Manifest) -> None:
+    (finding,) = report(yaml.safe_dump(manifest("FederatedDataset", {"metadata.name": "My_Data"}))).errors
+
+    assert finding.error.allowed == "lower case letters, digits and '-' between them, at most 63 characters"
+
+
+def test_a_bad_name_does_not_hide_what_else_is_wrong(report: Callable[..., Report]) -> None:
+    found = report(JOB.replace("rounds: 3", "rounds: 0").replace("name: digits", "name: My_Job"))
+
+    assert [finding.error.field for finding in found.errors] == ["metadata.name", "spec.rounds"]
+
+
+UNREAD = {
+    "strategy.proximalMu": ({"name": "FedAvg", "proximalMu": 0.1}, {"name": "FedProx", "proximalMu": 0.1}),
+    "strategy.momentum": ({"name": "FedAdam", "momentum": 0.5}, {"name": "FedAvgM", "momentum": 0.5}),
+    "strategy.beta1": ({"beta1": 0.5}, {"name": "FedAdagrad", "beta1": 0.5}),
+    "strategy.beta2": ({"name": "FedAdagrad", "beta2": 0.5}, {"name": "FedYogi", "beta2": 0.5}),
+    "strategy.tau": ({"name": "FedProx", "tau": 0.5}, {"name": "FedAdagrad", "tau": 0.5}),
+    "strategy.weightCap": ({"weightCap": 5000}, {"weighting": "Examples", "weightCap": 5000}),
+    "training.optimizer.momentum": ({"name": "Adam", "momentum": 0.5}, {"name": "SGD", "momentum": 0.5}),
+    "training.optimizer.nesterov": ({"name": "AdamW", "nesterov": True}, {"nesterov": True}),
+    "training.optimizer.beta1": ({"beta1": 0.5}, {"name": "Adam", "beta1": 0.5}),
+    "training.optimizer.beta2": ({"name": "SGD", "beta2": 0.5}, {"name": "AdamW", "beta2": 0.5}),
+    "training.optimizer.epsilon": ({"epsilon": 0.5}, {"name": "Adam", "epsilon": 0.5}),
+    "training.schedule.finalFactor": ({"name": "Constant", "finalFactor": 0.1}, {"name": "Cosine", "finalFactor": 0.1}),
+    "training.schedule.stepRounds": ({"name": "Linear", "stepRounds": 5}, {"name": "Step", "stepRounds": 5}),
+    "training.schedule.stepFactor": ({"name": "Cosine", "stepFactor": 0.5}, {"name": "Step", "stepFactor": 0.5}),
+}
+DEFAULTS = {
+    "strategy": {"momentum": 0.9, "proximalMu": 0.01, "beta1": 0.9, "beta2": 0.99, "tau": 0.001, "weightCap": 8192},
+    "training.optimizer": {"name": "Adam", "momentum": 0.9, "nesterov": False},
+    "training.schedule": {"name": "Constant", "finalFactor": 0, "stepRounds": 10, "stepFactor": 0.1, "warmupRounds": 1},
+}
+
+
+@pytest.fixture
+def warned(report: Callable[..., Report], manifest: Manifest) -> Callable[[str, dict[str, Any]], list[FieldError]]:
+    def warn(section: str, value: dict[str, Any]) -> list[FieldError]:
+        found = report(yaml.safe_dump(manifest("FederatedJob", {f"spec.{section}": value})))
+        assert found.is_valid
+        return [finding.error for finding in found.warnings]
+
+    return warn
+
+
+@pytest.mark.parametrize("field", UNREAD)
+def test_a_field_of_another_choice_is_a_warning(warned: Callable[..., list[FieldError]], field: str) -> None:
+    silent, heard = UNREAD[field]
+    section, _, name = field.rpartition(".")
+
+    (error,) = warned(section, silent)
+
+    assert (error.field, error.found) == (f"spec.{field}", json.dumps(silent[name]))
+    assert re.fullmatch(r"nothing with (name|weighting) \w+, where it has no effect; it is for \w+( or \w+)*", error.allowed)
+    assert warned(section, heard) == []
+
+
+@pytest.mark.parametrize("section", DEFAULTS)
+def test_a_default_that_is_written_down_is_no_warning(warned: Callable[..., list[FieldError]], section: str) -> None:
+    assert warned(section, DEFAULTS[section]) == []
 
 
 def test_a_cohort_that_can_lose_a_client_is_no_warning(report: Callable[..., Report], manifest: Manifest) -> None:

@@ -110,6 +110,14 @@ def test_every_list_map_and_text_is_bounded() -> None:
     assert faults(bounded) == []
 
 
+def test_every_number_of_a_spec_is_bounded_on_both_sides() -> None:
+    def bounded(path: str, schema: Schema) -> bool:
+        is_number = path.split(".")[1:2] == ["spec"] and schema.get("type") in ("integer", "number")
+        return not is_number or "enum" in schema or ("minimum" in schema and "maximum" in schema)
+
+    assert faults(bounded) == []
+
+
 def test_every_list_says_how_it_is_merged() -> None:
     assert faults(lambda _, schema: ("x-kubernetes-list-type" in schema) == (schema.get("type") == "array")) == []
 

@@ -50,6 +50,16 @@ def test_invalid_manifests_are_told_field_by_field(tmp_path: Path) -> None:
     assert "spec.seed" in done.output
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_folder_without_manifests_is_not_called_valid(tmp_path: Path, form: str) -> None:
+    (tmp_path / "digits.yaml.template").write_text("kind: FederatedJob")
+    done = coterie("validate", "--output", form, tmp_path)
+
+    assert (done.exit_code, "valid:" in done.output) == (2, False)
+    assert "none of this API" in done.output
+    assert str(tmp_path) in done.output
+
+
 def test_a_machine_can_read_what_is_wrong(tmp_path: Path) -> None:
     done = coterie("validate", "--output", "json", write(tmp_path, job(rounds=0), *map(dataset, TENANTS)))
     [error] = json.loads(done.output)["errors"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -102,6 +103,29 @@ def test_no_examples_are_refused(data):
 def test_what_cannot_be_indexed_is_refused(data):
     with pytest.raises((TypeError, EmptyDataError)):
         batches_of(data, None, CPU)
+
+
+class Named(dict):
+    """An answer of parts by name, as np.load and some tokenizers give it."""
+
+
+@pytest.mark.parametrize("data", [X.numpy(), (X.numpy(), Y.numpy()), [X, Y.numpy()], np.asarray([1, 2]), {"x": X, "y": Y}, Named(x=X)])
+def test_arrays_and_parts_by_name_are_refused_with_the_way_to_tensors(data):
+    with pytest.raises(TypeError, match=r"use torch\.from_numpy"):
+        batches_of(data, None, CPU)
+
+
+def test_tensors_beside_other_things_are_no_data_set_of_two():
+    with pytest.raises(TypeError, match="tuple of tensors and other things, allowed: tensors alone"):
+        batches_of((X, Y.tolist()), None, CPU)
+
+
+def test_a_list_of_examples_may_hold_arrays_in_them():
+    batches = batches_of([(row.numpy(), int(target)) for row, target in zip(X, Y, strict=True)], None, CPU)
+    features, targets = next(iter(batches.at(in_order(5, 3))))
+
+    assert torch.equal(features, X[:3])
+    assert torch.equal(targets, Y[:3])
 
 
 def test_tensors_of_different_lengths_are_refused_with_their_lengths():

@@ -31,6 +31,10 @@ class Detached(Sound):
     def loss(self, model, batch):
         return super().loss(model, batch).detach()
 
+class Number(Sound):
+    def loss(self, model, batch):
+        return 1.0
+
 class Unmeasured(Sound):
     def metrics(self, model, batch):
         raise KeyError("accuracy of nobody")
@@ -65,6 +69,7 @@ def test_sound_data_has_nothing_wrong_with_it(check):
         ("Vector", "1;2;0\n3;4;1\n", "shape (2,), allowed: a scalar"),
         ("NotANumber", "1;2;0\n", "allowed: a finite number"),
         ("Detached", "1;2;0\n", "does not require grad"),
+        ("Number", "1;2;0\n", "loss returned a float, allowed: a scalar tensor"),
         ("Unmeasured", "1;2;0\n", "accuracy of nobody"),
         ("Quits", "1;2;0\n", "SystemExit"),
         ("Absent", "1;2;0\n", "has no attribute 'Absent'"),

@@ -189,6 +189,37 @@ class Infinite(Base):
 class Misfit(Base):
     def synthetic(self, n, generator):
         return torch.rand(n, 5, generator=generator), torch.zeros(n, dtype=torch.int64)
+
+class Tried(Base):
+    def synthetic(self, n, generator):
+        return torch.rand(n, 2, generator=generator), torch.zeros(n, dtype=torch.int64)
+
+class Vector(Tried):
+    def loss(self, model, batch):
+        return model(batch[0]).sum(dim=1)
+
+class Detached(Tried):
+    def loss(self, model, batch):
+        return super().loss(model, batch).detach()
+
+class Number(Tried):
+    def loss(self, model, batch):
+        return super().loss(model, batch).item()
+
+class NotANumber(Tried):
+    def loss(self, model, batch):
+        return super().loss(model, batch) * float("nan")
+
+class Broken(Tried):
+    def synthetic(self, n, generator):
+        return Rows()
+
+class Rows:
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, position):
+        raise KeyError("Smith, John")
 """
 )
 
@@ -202,6 +233,11 @@ class Misfit(Base):
         ("Lazy", DropReason.WRONG_SHAPE, ""),
         ("Infinite", DropReason.NOT_FINITE, ""),
         ("Misfit", DropReason.TASK_RAISED, "RuntimeError"),
+        ("Vector", DropReason.TASK_RAISED, "ValueError"),
+        ("Detached", DropReason.TASK_RAISED, "RuntimeError"),
+        ("Number", DropReason.TASK_RAISED, "TypeError"),
+        ("NotANumber", DropReason.TASK_RAISED, "ValueError"),
+        ("Broken", DropReason.TASK_RAISED, "KeyError"),
         ("Absent", DropReason.TASK_IMPORT_FAILED, "AttributeError"),
     ],
 )
@@ -212,6 +248,14 @@ def test_a_task_that_cannot_work_is_told_before_any_tenants_pod_starts(tmp_path,
     assert (caught.value.drop.reason, caught.value.drop.error_class) == (reason, error_class)
     assert "Smith" not in str(caught.value)
     assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("name", ["Vector", "Detached", "Number", "NotANumber"])
+def test_a_loss_that_has_no_gradient_is_told_by_the_part_of_the_work_that_found_it(tmp_path, task_module, job_of, name, capsys):
+    with pytest.raises(TaskFailure, match=r"at coterie_worker\.training\.check\.differentiate:\d+\); incident"):
+        initialize(tmp_path, job_of(f"{task_module(FAULTS)}:{name}"))
+
+    assert "Traceback" in capsys.readouterr().err, "the pod's log says the rest"
 
 
 def test_synthetic_examples_leave_no_trace_in_the_model(tmp_path, task_module, job_of):
