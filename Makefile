@@ -28,9 +28,9 @@ test-slow: $(STAMP) ## a thousand clients in one process, and whatever else take
 	COTERIE_SLOW=1 $(BIN)/pytest -m slow tests/unit
 
 FUZZ_SECONDS ?= 120
-fuzz: $(STAMP) ## fuzz every decoder and state machine of secure aggregation, FUZZ_SECONDS each
+fuzz: $(STAMP) ## fuzz what clients and aggregators decode, and their state machines, FUZZ_SECONDS each
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
-	for target in decode quantize client server network; do $(BIN)/python -m tests.fuzz $$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; done
+	for target in decode quantize client server network graph-client graph-network plain-network layout tensors frames; do $(BIN)/python -m tests.fuzz $$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; done
 
 tools: $(STAMP) ## build what the tests of a real API server need, once; without it they are skipped, which CI doesn't allow
 	-$(BIN)/python -m tests.cluster.binaries

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["coterie_worker.secagg"]):
+with atheris.instrument_imports(include=["coterie_worker.secagg", "coterie_worker.layout", "coterie_worker.transport"]):
     from tests.fuzz.targets import TARGETS, seeds
 
 CORPUS = Path(__file__).with_name("corpus")

@@ -1,4 +1,4 @@
-"""What is fuzzed: every decoder, and the state machines of both roles at every stage, and whole networks.
+"""What is fuzzed: every decoder (`arrivals` has those outside of the protocol), both roles at every stage, and whole networks.
 
 A target takes any bytes and returns. Errors of `coterie_worker.secagg.errors` are expected where the protocol allows them; any
 other exception, a state that a refused message changed, a wrong sum or a share that left without a quorum is a finding.
@@ -6,24 +6,31 @@ other exception, a state that a refused message changed, a wrong sum or a share 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
+from tests.fuzz import arrivals
+from tests.fuzz.script import Script
 from tests.unit.coterie_worker.secagg.simulation import World, model_of, parameters_for, plain_sum
 from tests.unit.coterie_worker.secagg.test_malicious_clients import CHEAT
 from tests.unit.coterie_worker.secagg.test_malicious_dealers import of_another_secret, with_liar
 
-from coterie_worker.secagg import DealerCheated, Encoding, PeerProtocolError, Stage, TooFewSurvivors, codec
+from coterie_worker.secagg import DealerCheated, Encoding, PeerProtocolError, Stage, TooFewSurvivors, codec, graph
+from coterie_worker.secagg import parameters as rules
 from coterie_worker.secagg.consistency import Opening
 from coterie_worker.secagg.errors import LocalProtocolError, Malformed, NotFinite
+from coterie_worker.secagg.graph import Degree
 from coterie_worker.secagg.messages import Revealed, UnmaskRequest, decode_message, encode_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 N = 4
+IN_GRAPH = 6  # clients of a world with a Harary graph; its bounds mean nothing at this size
 VICTIM = 1
 
 
@@ -53,25 +60,6 @@ def quantize(data: bytes) -> None:
         if not np.array_equal(parts, words) or np.abs(lanes.astype(np.int64)).max() > encoding.bound:
             raise AssertionError("encoded out of bounds, or otherwise in parts")
         encoding.decode(words)
-
-
-class Script:
-    """Reads decisions off the fuzzer's bytes; zeros once they are used up."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    @property
-    def is_over(self) -> bool:
-        return self._at >= len(self._data)
-
-    def pick(self, options: int) -> int:
-        self._at += 1
-        return self._data[self._at - 1] % options if self._at <= len(self._data) else 0
-
-    def rest(self) -> bytes:
-        rest, self._at = self._data[self._at :], len(self._data)
-        return rest
 
 
 def spoil(genuine: bytes, script: Script) -> bytes:
@@ -129,11 +117,27 @@ class Scene:
 
 
 STAGES = (Stage.ADVERTISE, Stage.SHARE, Stage.ACKNOWLEDGE, Stage.INPUT, Stage.CONSISTENCY, Stage.UNMASK)
+GRAPH_STAGES = (Stage.GRAPH, *STAGES)
 
 
-def build(stage: Stage) -> Scene:
+def small_degree(*_: object) -> Degree:
+    return Degree(4, 3)
+
+
+@contextmanager
+def small_graph() -> Iterator[None]:
+    """Give worlds of more than N clients a Harary graph."""
+    with mock.patch.object(rules, "COMPLETE_UP_TO", N), mock.patch.object(graph, "degree_for", small_degree):
+        yield
+
+
+def world_of(n: int, slots: int = 1) -> World:
+    return World(parameters_for(n, colluders=1, slots=slots))
+
+
+def build(stage: Stage, n: int = N) -> Scene:
     """Return a world whose aggregator has just entered `stage` and whose clients have heard nothing of it."""
-    world = World(parameters_for(N, slots=1))
+    world = world_of(n)
     outbox = world.server.start()
     while world.server.stage is not stage:
         world.send(outbox)
@@ -141,7 +145,7 @@ def build(stage: Stage) -> Scene:
             world.upload()
         if world.server.stage is Stage.ACKNOWLEDGE:
             world.server.close()
-            outbox = world.server.start_slot(0, model_of(0), frozenset(range(N)), 0, 13)
+            outbox = world.server.start_slot(0, model_of(0), world.server.live, 0, 13)
         else:
             outbox = world.server.close()
     return Scene(world, outbox)
@@ -157,16 +161,26 @@ def burnt() -> Scene:
     raise AssertionError("a slot opened that a dealer should have burnt")
 
 
-@lru_cache(maxsize=len(STAGES) + 1)
-def scene(stage: Stage | None) -> Scene:
+@lru_cache(maxsize=len(STAGES) + 1 + len(GRAPH_STAGES))
+def scene(stage: Stage | None, n: int = N) -> Scene:
     """A scene that refused messages leave as it is; an accepted one spoils it, and then `forget` it. None: the burnt one."""
-    return burnt() if stage is None else build(stage)
+    return burnt() if stage is None else build(stage, n)
 
 
 def client(data: bytes) -> None:
     """A client at any stage hears anything: it refuses, unchanged, or its reply holds no share without a quorum."""
     script = Script(data)
-    now = scene((*STAGES, None)[script.pick(len(STAGES) + 1)])
+    hear_anything(scene((*STAGES, None)[script.pick(len(STAGES) + 1)]), script)
+
+
+def graph_client(data: bytes) -> None:
+    """The same on a Harary graph."""
+    script = Script(data)
+    with small_graph():
+        hear_anything(scene(GRAPH_STAGES[script.pick(len(GRAPH_STAGES))], IN_GRAPH), script)
+
+
+def hear_anything(now: Scene, script: Script) -> None:
     victim = now.world.clients[VICTIM]
     payload = spoil(now.outbox[VICTIM], script)
     before = (victim.stage, victim.header, victim.last_slot)
@@ -225,22 +239,34 @@ def answered(stage: Stage) -> Scene:
 
 def network(data: bytes) -> None:
     """A network that delivers, spoils, repeats and loses: the sum is exact or the slot is burnt."""
-    script, world = Script(data[:120]), World(parameters_for(N, slots=2))
-    run = Network(script, world)
-    run.post(world.server.start())
-    while not script.is_over and world.server.stage is not Stage.FAILED:
-        run.step()
+    Network(Script(data[:120]), world_of(N, slots=2)).run()
+
+
+def graph_network(data: bytes) -> None:
+    """The same on a Harary graph."""
+    with small_graph():
+        Network(Script(data[:120]), world_of(IN_GRAPH, slots=2)).run()
+
+
+def plain_network(data: bytes) -> None:
+    """The same without masks."""
+    Network(Script(data[:120]), World(parameters_for(N, slots=2), plain=True)).run()
 
 
 class Network:
     """What is under way between one aggregator and its clients."""
 
     def __init__(self, script: Script, world: World) -> None:
-        self.script, self.world = script, world
+        self.script, self.world, self.n = script, world, world.parameters.members
         self.down: list[tuple[int, bytes]] = []
         self.up: list[tuple[int, bytes]] = []
         self.uploaded: set[int] = set()
         self.slot = -1
+
+    def run(self) -> None:
+        self.post(self.world.server.start())
+        while not self.script.is_over and self.world.server.stage is not Stage.FAILED:
+            self.step()
 
     def post(self, outbox: dict[int, bytes]) -> None:
         self.down += outbox.items()
@@ -256,7 +282,7 @@ class Network:
             case 3:
                 self._upload()
             case 4:
-                self.world.lose({self.script.pick(N)} if not self.world.gone else ())
+                self.world.lose({self.script.pick(self.n)} if not self.world.gone else ())
             case 5:
                 self._down(is_spoiled=True)
             case _:
@@ -295,7 +321,7 @@ class Network:
             return
 
     def _upload(self) -> None:
-        for index in range(N):
+        for index in range(self.n):
             try:
                 vector, signature = self.world.mask(index, self.slot)
                 if index not in self.world.gone:
@@ -333,6 +359,12 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "client": client,
     "server": server,
     "network": network,
+    "graph-client": graph_client,
+    "graph-network": graph_network,
+    "plain-network": plain_network,
+    "layout": lambda data: arrivals.layout(Script(data)),
+    "tensors": lambda data: arrivals.tensors(Script(data)),
+    "frames": lambda data: arrivals.frames(Script(data)),
 }
 
 
@@ -346,10 +378,15 @@ def seeds(target: str) -> list[bytes]:
         ]
     if target == "quantize":
         return [b"", np.arange(9, dtype="<f4").tobytes(), np.array([1e30, -1e30, np.inf], "<f4").tobytes(), b"\xff" * 8]
-    if target == "network":
-        whole = bytes([0, 7] * 3 + [7, 0, 3, 7, 0, 7, 0, 7, 7])
+    if target in ("layout", "tensors", "frames"):
+        return arrivals.seeds(target)
+    if target == "plain-network":
+        whole = bytes([0, 7, 7, 0, 3, 7, 7])
+        return [whole, whole + whole[3:], bytes([4, 2]) + whole, bytes([5, 0, 3, 1, 1, 0, 0]) + whole]
+    if target in ("network", "graph-network"):
+        whole = bytes([0, 7] * (3 + (target == "graph-network")) + [7, 0, 3, 7, 0, 7, 0, 7, 7])
         return [whole, whole + whole[7:], bytes([0, 7, 0, 7, 5, 3, 2, 1, 0, 7, 4]) + whole, bytes([4, 2]) + whole]
     scripts = (b"\2", b"\1\0\0\0\5\1", b"\3\2\1\1\1\1", b"\3\1\0\3", b"\0\xff")
-    senders = (b"",) if target == "client" else tuple(bytes([sender]) for sender in range(N + 1))
-    scenes = len(STAGES) + (target == "client")
+    senders = (b"",) if target in ("client", "graph-client") else tuple(bytes([sender]) for sender in range(N + 1))
+    scenes = len(STAGES) + (target in ("client", "graph-client"))  # the burnt one, or that of the graph
     return [bytes([stage]) + sender + script for stage in range(scenes) for sender in senders for script in scripts]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_HEADER_BYTES: Final = 100_000_000  # the limit of the format's reference reader
 _ALIGNMENT: Final = 8
+_MAX_BYTES: Final = 2**63 - 1  # of a file, anywhere; a number far beyond could not even be printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,9 @@ def _header(view: memoryview) -> tuple[int, dict[str, Any]]:
         raise InvalidFile(f"the header claims {length} bytes, the file holds {view.nbytes - 8} after its length")
     try:
         header = json.loads(bytes(view[8 : 8 + length]), object_pairs_hook=_unique)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except InvalidFile:
+        raise
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number of thousands of digits; too deep
         raise InvalidFile(f"the header is not JSON ({type(error).__name__})") from None
     if not isinstance(header, dict):
         raise InvalidFile(f"the header is a JSON {type(header).__name__}, not an object")
@@ -96,6 +99,8 @@ def _tensor(name: str, entry: object, body: memoryview) -> Tensor:
     if not all(type(n) is int and n >= 0 for n in shape):
         raise InvalidFile(f"tensor {name!r}: shape {shape} holds something other than sizes")
     expected = prod(shape) * CODES[NAMES[code]][1]
+    if max(expected, *shape, 0) > _MAX_BYTES:
+        raise InvalidFile(f"tensor {name!r}: its shape has more elements than any file")
     if not 0 <= begin <= end <= body.nbytes or end - begin != expected:
         raise InvalidFile(f"tensor {name!r}: bytes {begin} to {end} of {body.nbytes}, its shape and dtype need {expected}")
     return Tensor(NAMES[code], tuple(shape), body[begin:end])

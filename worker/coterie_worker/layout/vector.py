@@ -14,7 +14,7 @@ import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from math import prod
+from math import isfinite, prod
 from typing import TYPE_CHECKING, Any, Final
 
 from coterie_worker.layout.dtypes import CODES, FLOATS
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FORMAT: Final = "coterie/v1/layout"
+MAX_ELEMENTS: Final = 2**63 - 1  # as many as any library counts; a number far beyond could not even be printed
 
 
 class Kind(StrEnum):
@@ -76,7 +77,7 @@ class Layout:
         """The layout of `entries`: parameters, then buffers, then fixed ones, each in the order given.
 
         Raises:
-            InvalidLayout: duplicate names, an alias of no entry or of another kind, a type that can't lie in the vector.
+            InvalidLayout: duplicate names, an alias of no entry or of another kind, a type that can't lie in the vector, a size beyond any.
         """
         ordered = sorted(entries, key=lambda entry: _ORDER[entry.kind])
         _check(ordered)
@@ -91,7 +92,7 @@ class Layout:
         """
         try:
             document = json.loads(text)
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number of thousands of digits; too deep
             raise InvalidLayout(f"not JSON ({type(error).__name__})") from None
         if not isinstance(document, dict) or document.get("format") != FORMAT or not isinstance(document.get("entries"), list):
             raise InvalidLayout(f"no document of format {FORMAT!r} with entries")
@@ -153,13 +154,19 @@ def _check(entries: list[Entry]) -> None:
 def _check_entry(entry: Entry) -> None:
     if not entry.name:
         raise InvalidLayout("a tensor without a name")
+    if any("\ud800" <= character <= "\udfff" for character in entry.name):
+        raise InvalidLayout(f"tensor {entry.name!r}: half a surrogate pair, which is no text, in its name")
     if any(n < 0 for n in entry.shape):
         raise InvalidLayout(f"tensor {entry.name!r}: shape {list(entry.shape)} has a negative dimension")
+    if max(entry.size, *entry.shape, 0) > MAX_ELEMENTS:
+        raise InvalidLayout(f"tensor {entry.name!r}: more than {MAX_ELEMENTS} elements, or such a dimension")
     allowed = CODES.keys() if entry.kind is Kind.FIXED else FLOATS
     if entry.dtype not in allowed:
         raise InvalidLayout(f"tensor {entry.name!r}: {entry.kind} of dtype {entry.dtype!r}, allowed {', '.join(sorted(allowed))}")
     if entry.minimum is not None and entry.kind is not Kind.BUFFER:
         raise InvalidLayout(f"tensor {entry.name!r}: a {entry.kind} has a minimum, only buffers may")
+    if entry.minimum is not None and not isfinite(entry.minimum):
+        raise InvalidLayout(f"tensor {entry.name!r}: its minimum is {entry.minimum}, allowed are finite ones")
 
 
 def _check_alias(entry: Entry, target: Entry | None) -> None:

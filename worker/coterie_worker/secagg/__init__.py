@@ -15,7 +15,8 @@ How an aggregator's shell drives it (`ServerEpoch`; `PlainServer` the same):
         send(epoch.start_slot(slot, model_hash, participants, deadline, encoding.size))   # slot durable first!
         await all of epoch.waiting_for, or the deadline   # each whole upload: epoch.accept(sender, vector, signature);
         outbox = epoch.close()                            #   a client whose task failed: epoch.skip(sender)
-        make epoch.frozen durable                         # FrozenSlot.to_bytes(); before any of outbox leaves
+        write epoch.frozen down                           # FrozenSlot.to_bytes(), before any of outbox leaves; synced only where a
+                                                          #   later process takes up an opened slot: ours never does (docs/adr/0012)
         send(outbox)
         while epoch.stage is not Stage.DONE:              # consistency, unmasking; nothing for PlainServer
             await all of epoch.waiting_for, or a deadline

@@ -56,7 +56,7 @@ from coterie_worker.secagg.messages import (
 from coterie_worker.secagg.parameters import SessionParameters, check_masked_session, check_policy
 from coterie_worker.secagg.parts import MaskedParts
 from coterie_worker.secagg.session import ClientSession
-from coterie_worker.secagg.transitions import CLIENT, GRAPH_CLIENT, ClientStage
+from coterie_worker.secagg.transitions import CLIENT, GRAPH_CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -133,7 +133,7 @@ class ClientEpoch(ClientSession):
         assert self._secrets is not None
         secrets = self._secrets.slots[opening.header.slot]
         plus, minus = self._mask_keys(opening, secrets)
-        self.stage = ClientStage.MASKED
+        self._spend()
         secrets.erase()
         return take_masks(plus, minus, self.parameters.ring_bits)
 

@@ -15,7 +15,7 @@ from coterie_worker.secagg.messages import EpochStart, Message, PlainJoin, SlotS
 from coterie_worker.secagg.parameters import SessionParameters, check_policy, check_session
 from coterie_worker.secagg.serving import Outbox, ServerSession
 from coterie_worker.secagg.session import ClientSession
-from coterie_worker.secagg.transitions import PLAIN_CLIENT, PLAIN_CLOSES, PLAIN_EXPECTS, ClientStage, Stage
+from coterie_worker.secagg.transitions import PLAIN_CLIENT, PLAIN_CLOSES, PLAIN_EXPECTS, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ class PlainClient(ClientSession):
         Raises: KeyUsed, WrongStage, NotAParticipant, ModelMismatch, BadVector.
         """
         opening = self._check_whole(values)
-        self.stage = ClientStage.MASKED
+        self._spend()
         return values, self._sign_upload(opening, hashlib.sha256(values.data).digest())
 
     def _handlers(self) -> dict[type[Message], Callable[[Any], tuple[Message, ...]]]:

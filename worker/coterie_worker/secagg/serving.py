@@ -56,7 +56,7 @@ class ServerSession:
             raise BadSlot(f"first slot {first_slot}: allowed is 0 to {MAX_NUMBER - parameters.slots_per_epoch}")
         self.parameters = parameters
         self.stage = Stage.START
-        self.frozen: FrozenSlot | None = None  # make it durable before sending what `close` returned with it
+        self.frozen: FrozenSlot | None = None  # write it down before sending what `close` returned with it
         self._start = EpochStart(epoch, first_slot)
         self._live = set(members)
         self._heard: dict[int, bytes] = {}

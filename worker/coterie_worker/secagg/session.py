@@ -23,8 +23,6 @@ from coterie_worker.secagg.errors import (
 from coterie_worker.secagg.memory import ClientMemory
 from coterie_worker.secagg.messages import (
     MAX_NUMBER,
-    AdvertSet,
-    Delivery,
     EpochStart,
     Message,
     SlotStart,
@@ -33,7 +31,7 @@ from coterie_worker.secagg.messages import (
     decode_message,
     encode_message,
 )
-from coterie_worker.secagg.transitions import CLIENT, REPEATED, ClientStage, expect_client, refuse_other_content
+from coterie_worker.secagg.transitions import CLIENT, MASKS, OF_EPOCH, REPEATED, ClientStage, expect_client, refuse_other_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,7 +137,7 @@ class ClientSession:
         self.header, self.last_slot = header, header.slot
         self._opening = Opening.of(self.parameters, header)
         self._model_checked = False
-        self._answers = {kind: answer for kind, answer in self._answers.items() if kind in (EpochStart, AdvertSet, Delivery)}
+        self._answers = {kind: answer for kind, answer in self._answers.items() if kind in OF_EPOCH}
         return ()
 
     def _check_participants(self, header: SlotStart) -> None:
@@ -159,8 +157,8 @@ class ClientSession:
     def _check_mask(self) -> Opening:
         if self.stage in (ClientStage.MASKED, ClientStage.SIGNED, ClientStage.REVEALED):
             raise KeyUsed(f"slot {self.last_slot}: its vector was submitted or its survivors are fixed; a slot takes one vector, ever")
-        if self._opening is None or self.stage is not ClientStage.OPEN:
-            raise WrongStage(f"mask: called at stage {self.stage}, allowed at {ClientStage.OPEN}")
+        if self._opening is None or self.stage not in MASKS:
+            raise WrongStage(f"mask: called at stage {self.stage}, allowed at {', '.join(MASKS)}")
         if not self.is_participant:
             raise NotAParticipant(f"slot {self.last_slot}: client {self.index} is not asked for an update")
         if not self._model_checked:
@@ -173,6 +171,10 @@ class ClientSession:
             raise BadVector(f"vector: {values.dtype}{values.shape}, expected uint32({opening.header.length},)")
         check_words(values)
         return opening
+
+    def _spend(self) -> None:
+        """The slot has had its vector. After `_check_mask`."""
+        self.stage = MASKS[self.stage]
 
     def _sign_upload(self, opening: Opening, vector_hash: bytes) -> bytes:
         return self._identity.sign(upload_context(opening.hash, self.index, vector_hash))

@@ -127,7 +127,9 @@ PLAIN_CLIENT: Final[dict[type[Message], dict[ClientStage, ClientStage]]] = {
     EpochStart: {ClientStage.START: ClientStage.READY},
     SlotStart: dict.fromkeys(_BETWEEN_SLOTS, ClientStage.OPEN),
 }
+MASKS: Final[dict[ClientStage, ClientStage]] = {ClientStage.OPEN: ClientStage.MASKED}  # our caller's step, not a message's
 REPEATED: Final = frozenset({SlotStart, FraudProof})  # of other kinds, a client answers one message per epoch or slot
+OF_EPOCH: Final = frozenset({EpochStart, AdvertSet, GraphParts, Delivery})  # what was answered to them holds for all its slots
 _ORDER: Final = list(Stage)
 
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FrozenSlot:
-    """A header and its survivors, fixed for ever. The caller makes it durable before R2 goes out."""
+    """A header and its survivors, fixed for ever.
+
+    The caller writes it down before R2 goes out, and has it on disk if a later process could take up the slot (docs/adr/0012).
+    """
 
     header: SlotStart
     survivors: tuple[int, ...]

@@ -125,11 +125,19 @@ def test_a_header_entry_that_lies_is_refused_by_name(changes, message):
         file_of(b'{"a":1,"a":2}'),
         file_of({"a": None}),
         file_of(b"[" * 100_000),
+        file_of(b"9" * 5_000),
+        file_of(json.dumps({"a": entry()}).encode().replace(b"[2]", b"[" + b"9" * 5_000 + b"]")),
+        file_of({"a": entry(shape=[10**4_000] * 2)}),
     ],
 )
 def test_what_is_no_safetensors_file_is_refused(data):
     with pytest.raises(InvalidFile):
         read(data)
+
+
+def test_a_header_that_names_one_thing_twice_is_told_so():
+    with pytest.raises(InvalidFile, match="the header names one thing twice"):
+        read(file_of(b'{"a":1,"a":2}'))
 
 
 def test_reading_copies_nothing():
