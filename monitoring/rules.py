@@ -124,7 +124,10 @@ ALERTS: Final = (
     ),
     Alert(
         "FederatedJobEvaluatorSilent",
-        "coterie_rounds_done - coterie_evaluated_rounds > 0 and changes(coterie_evaluated_rounds[30m]) == 0",
+        # A model is half an hour old and newer than the last one evaluated, and no evaluation came meanwhile. `changes` alone says 0
+        # of a series that is a minute old, and of a job whose rounds last longer; the model's age alone, of evaluations that lag.
+        "coterie_rounds_done - coterie_evaluated_rounds > 0 and coterie_rounds_done offset 30m > coterie_evaluated_rounds "
+        "and changes(coterie_evaluated_rounds[30m]) == 0",
         "10m",
         Severity.WARNING,
         "The evaluator of a federated job tells nothing.",

@@ -41,7 +41,7 @@ OPERATOR: Final = Board(
                 ),
                 number(
                     "Watches not synced",
-                    "Watches on children that have not yet seen all there is, or broke.",
+                    "Watches that have not yet seen all there is; those on children also if they broke.",
                     Query('sum by (kind) (coterie_watches{synced="false"})', "{{kind}}"),
                     width=10,
                     base=Level.GOOD,

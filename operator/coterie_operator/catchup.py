@@ -6,14 +6,17 @@ Kopf tells of each object but not when it has told of all, so what exists is lis
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING, Final
 
 from coterie_operator.cluster import ApiError, Cluster, Kind, Object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
+
+    from prometheus_client import Gauge
 
 LOG: Final = logging.getLogger(__name__)
 CHECK_SECONDS: Final = 5.0
@@ -33,6 +36,17 @@ class CatchUp:
     def owed(self) -> int:
         """Return how many objects it has not been told of yet."""
         return len(self._owed)
+
+    def show(self, watches: Gauge, is_watching: Callable[[], bool]) -> None:
+        """Let each scrape ask which kinds it has been told of: none before anybody watches, even where there is nothing to tell."""
+
+        def count(kind: Kind, *, synced: bool) -> int:
+            is_synced = is_watching() and all(place[0] != kind.kind for place in self._owed)
+            return int(is_synced is synced)
+
+        for kind in self.kinds:
+            for synced in (True, False):
+                watches.labels(kind.kind, str(synced).lower()).set_function(functools.partial(count, kind, synced=synced))
 
     async def owe(self, kind: Kind) -> list[Object]:
         """Note what exists of a kind, and return it. Raises ApiError."""

@@ -260,6 +260,7 @@ class _Replica:
         cluster.metrics.register(controller.metrics.registry)
         watched = (FEDERATED_JOB, FEDERATED_DATASET) if settings.namespaces else (FEDERATED_JOB, FEDERATED_DATASET, NAMESPACE)
         replica = cls(settings, elector, controller, CatchUp(seen, watched), ends)
+        replica._catch_up.show(controller.metrics.watches, replica._kopf_ready.is_set)
         await replica._list()
         return replica
 

@@ -194,7 +194,7 @@ class OperatorMetrics:
         self.is_leader = Gauge("coterie_leader", "1 if this replica acts, 0 if it stands by.", registry=self.registry)
         self.watches = Gauge(
             "coterie_watches",
-            "Watches on children, by kind and by whether they have seen all there is.",
+            "Watches by kind and by whether they have seen all there is; jobs, data sets, namespaces: one each, all there was at start.",
             ["kind", "synced"],
             registry=self.registry,
         )

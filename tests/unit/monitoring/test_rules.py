@@ -61,6 +61,7 @@ def budget(spent: float) -> Series:
     return {f"coterie_privacy_epsilon_spent{{{DOMAIN}}}": f"{spent}x10", f"coterie_privacy_epsilon_budget{{{DOMAIN}}}": "10x10"}
 
 
+HOURLY = "0x59 1x59 2x59 3x59"  # rounds done
 FEW = f'coterie_round_attempts_total{{{JOB},outcome="TooFewSurvivors"}}'
 FAILURES = f"coterie_job_aggregator_failures{{{JOB}}}"
 REFUSED = 'coterie_api_requests_total{verb="patch",code="429"}'
@@ -87,6 +88,12 @@ CASES = [
     Case("FederatedJobEvaluatorSilent", "evaluations lag and come", evaluations("5+1x100", "0+1x100"), "60m", None),
     Case("FederatedJobEvaluatorSilent", "all are evaluated", evaluations("3x100", "3x100"), "60m", None),
     Case("FederatedJobEvaluatorSilent", "nobody evaluates", evaluations("0+1x100", "NaN " * 100), "60m", None),
+    Case("FederatedJobEvaluatorSilent", "the first evaluation of a young job runs", evaluations("0+1x15", "0x15"), "15m", None),
+    Case("FederatedJobEvaluatorSilent", "an evaluation begins anew with the aggregator", evaluations("50+1x15", "0x15"), "15m", None),
+    Case("FederatedJobEvaluatorSilent", "none came since it began anew", evaluations("50x60", "0x60"), "45m", OF_JOB),
+    Case("FederatedJobEvaluatorSilent", "rounds of 1 h, evaluations of 15 min", evaluations(HOURLY, "0x74 1x59 2x59"), "134m", None),
+    Case("FederatedJobEvaluatorSilent", "rounds of 1 h, no evaluation", evaluations(HOURLY, "0x200"), "105m", OF_JOB),
+    Case("FederatedJobEvaluatorSilent", "each evaluation lasts 25 rounds", evaluations("0+1x100", "0x24 1x24 25x24 50x24"), "74m", None),
     Case("CoterieOperatorNotLeading", "two stand by", {'coterie_leader{pod="a"}': "0x20", 'coterie_leader{pod="b"}': "0x20"}, "10m", {}),
     Case("CoterieOperatorNotLeading", "nobody is there", {"up": "1x20"}, "10m", {}),
     Case("CoterieOperatorNotLeading", "one acts", {'coterie_leader{pod="a"}': "0x20", 'coterie_leader{pod="b"}': "1x20"}, "10m", None),
