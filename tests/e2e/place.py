@@ -76,6 +76,14 @@ def of_tenants() -> list[Manifest]:
     return manifests
 
 
+def same_data(site: Site, namespace: str, claim: str) -> list[Manifest]:
+    """Return another claim of a namespace, and a volume for it that holds the same data as the namespace's own."""
+    volume = _volume(namespace, claim, site.volumes / namespace / PLACES[namespace])
+    spec = {"storageClassName": "", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}}
+    metadata = {"name": claim, "namespace": namespace}
+    return [volume, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}]
+
+
 def digits(name: str, image: str, **spec: Any) -> Manifest:
     """Return the example's job under a name, in a size for a small node."""
     return scenario.digits_job(name, **{"clients": {"image": image, **SMALL}, "evaluator": SMALL, "aggregator": SMALL, **spec})

@@ -119,20 +119,30 @@ def test_a_quota_that_forbids_a_pod_is_named_and_raising_it_helps(site: Site) ->
     site.quota(LAST, pods="0")
     run = begin(site, "over-quota", rounds=ENDLESS)
     run.waits(lambda: run.tenant(LAST).get("reason") == "QuotaExceeded", "the tenant's state says so")
+    run.waits(lambda: run.condition("Admitted") == ("False", "QuotaExceeded"), "so does the job's condition")
+    assert f"{LAST}/digits: ResourceQuota small" in run.message("Admitted")
     writes = Writes.from_now(site.cluster.audit_log)
     run.reaches(run.status["round"] + 20)
 
     assert sum(LAST in each.namespace for each in writes.all()) <= 3, table(writes.all())
     site.quota(LAST, pods=place.QUOTA["pods"])
     run.waits(lambda: run.tenant(LAST).get("state") in {"Ready", "Done"}, "with room it starts")
+    run.waits(lambda: run.condition("Admitted")[0] == "True", "nothing hinders the job any more")
     goes_on(run)
 
 
 def test_a_claim_that_does_not_exist_is_named(site: Site) -> None:
     site.owner_says(LAST, source={"persistentVolumeClaim": {"claimName": "absent"}})
-    run = begin(site, "no-claim")
+    run = begin(site, "no-claim", rounds=ENDLESS)
     run.waits(lambda: run.tenant(LAST).get("reason") == "ClaimNotFound", "the tenant's state says so")
 
     assert "absent" in run.tenant(LAST)["message"]
+    told = f"{LAST}/digits: its PersistentVolumeClaim absent does not exist"
+    run.waits(lambda: told in run.message("Running"), "so does the job's condition")
+    volume, claim = place.same_data(site, LAST, "absent")
+    site.apply(volume, claim)
+    run.waits(lambda: run.tenant(LAST).get("state") in {"Ready", "Done"}, "with its claim it starts")
+    goes_on(run)
     site.owner_says(LAST, source={"persistentVolumeClaim": {"claimName": "digits"}})
-    run.delete()
+    site.cluster.kubectl("delete", "pvc", "absent", "-n", LAST, "--timeout=120s")
+    site.cluster.kubectl("delete", "pv", volume["metadata"]["name"], "--timeout=60s")
