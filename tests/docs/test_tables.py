@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.cluster.binaries import KUBERNETES_VERSION
 from tests.docs.blocks import REPOSITORY
 from tests.docs.checks import WHOLE
 from tests.docs.pages import table
@@ -33,7 +34,7 @@ from coterie_api.v1alpha1.types import (
     Weighting,
 )
 from coterie_operator.core import guarantees
-from coterie_operator.core.rules.consent import TenantReason
+from coterie_operator.core.verdict import TenantReason
 from coterie_operator.settings import Settings, from_environment
 from coterie_worker.training import Task
 
@@ -148,6 +149,17 @@ def test_the_page_lists_the_values_that_matter_with_their_defaults() -> None:
             found = found[part]
 
         assert yaml.safe_load(default) == found, name
+
+
+def test_the_page_on_installing_says_which_kubernetes_is_tested_and_which_are_not() -> None:
+    page = (REPOSITORY / "docs" / "install.md").read_text()
+    needed = yaml.safe_load((REPOSITORY / "charts" / "coterie" / "Chart.yaml").read_text())["kubeVersion"]
+    first, last = (int(re.findall(r"\d+", version)[1]) for version in (needed, KUBERNETES_VERSION))
+    untried = [f"1.{minor}" for minor in range(first, last)]
+
+    assert f"- Kubernetes 1.{first} or newer" in page
+    assert f"Every test runs on {KUBERNETES_VERSION.removeprefix('v')}" in page
+    assert f"{', '.join(untried[:-1])} and {untried[-1]} are expected to work and *not tried*" in page
 
 
 def test_every_setting_is_on_the_page_with_its_default() -> None:

@@ -12,7 +12,7 @@ from tests.docs.blocks import REPOSITORY
 from coterie_api.progress import SENTENCES as DROPS
 from coterie_api.progress import DropReason
 from coterie_api.v1alpha1.conditions import SENTENCES, Reason
-from coterie_operator.core.rules.consent import TenantReason
+from coterie_operator.core.verdict import TenantReason
 from coterie_worker.client.state import UnreadableRecord
 from coterie_worker.durable import FolderInUse
 
