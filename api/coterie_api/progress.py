@@ -52,8 +52,8 @@ class Drop:
 
 def sentence(drop: Drop) -> str:
     """Why, in words that hold no data."""
-    where = f" at {drop.where}" if drop.where else ""
-    return f"{SENTENCES[drop.reason]}{f' ({drop.error_class}{where})' if drop.error_class else ''}"
+    error = " at ".join(part for part in (drop.error_class, drop.where) if part)
+    return SENTENCES[drop.reason] + (f" ({error})" if error else "")
 
 
 @dataclass(frozen=True, slots=True)

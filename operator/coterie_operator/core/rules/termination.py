@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from coterie_api.progress import SENTENCES as DROP_SENTENCES
-from coterie_api.progress import Drop, DropReason, Progress, Termination
+from coterie_api.progress import Drop, DropReason, Progress, Termination, sentence
 from coterie_api.v1alpha1.conditions import SENTENCES
 from coterie_api.v1alpha1.types import FrozenDataset, Reason
 from coterie_operator.core.children import BatchJob, Children, Outcome
@@ -52,9 +51,8 @@ def aggregator_ended(children: Children, attempt: int) -> Verdict | None:
 
 def tell(drop: Drop) -> str:
     """Return one sentence on a client's absence."""
-    error = f" ({drop.error_class}{' at ' + drop.where if drop.where else ''})" if drop.error_class or drop.where else ""
     incident = f", incident {drop.incident}" if drop.incident else ""
-    return f"{drop.client}: {DROP_SENTENCES[drop.reason]}{error}{incident}"
+    return f"{drop.client}: {sentence(drop)}{incident}"
 
 
 def final_progress(seen: Observed, children: Children) -> Progress | None:
