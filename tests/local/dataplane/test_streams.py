@@ -125,12 +125,7 @@ class TestBounds:
         world.limits |= {"chunk_seconds": 0.3, "least_rate": 1 << 20, "uploads": 1}
         words = np.zeros(300_000, np.uint32)
         async with serving(world) as (server, port), raw_stream(world, port) as call, AsyncExitStack() as stack:
-            await authenticate(world, call, 0)
-            assert await soon(server.event()) == Joined(0)
-            server.gate.open(1)
-            await call.write(pb.Frame(sequence=1, vector_begin=pb.VectorBegin(kind=VectorKind.MASKED, tag=1, length_bytes=4 * 300_000)))
-            while server.gate.in_memory == 0:
-                await asyncio.sleep(0.01)
+            await holds_a_place(world, server, call)
             trickle = asyncio.create_task(one_byte_at_a_time(call))
             stack.callback(trickle.cancel)
             honest = await stack.enter_async_context(dialed(world.connection(world.credential(1), port)))
@@ -148,12 +143,7 @@ class TestBounds:
     async def test_what_is_on_its_way_when_uploads_close_takes_no_place_from_the_next_slot(self, world: World) -> None:
         world.limits["uploads"] = 1
         async with serving(world) as (server, port), raw_stream(world, port) as call, AsyncExitStack() as stack:
-            await authenticate(world, call, 0)
-            assert await soon(server.event()) == Joined(0)
-            server.gate.open(1)
-            await call.write(pb.Frame(sequence=1, vector_begin=pb.VectorBegin(kind=VectorKind.MASKED, tag=1, length_bytes=4 * 300_000)))
-            while server.gate.in_memory == 0:
-                await asyncio.sleep(0.01)
+            await holds_a_place(world, server, call)
 
             server.close_uploads()
             server.gate.open(2)
@@ -165,18 +155,22 @@ class TestBounds:
             assert server.connected == {0, 1}  # it is slow, and broke no rule
 
     async def test_a_client_that_dials_again_and_again_has_no_more_waiting_than_before(self, world: World) -> None:
-        async with serving(world) as (server, port):
+        async with serving(world) as (server, port), AsyncExitStack() as stack:
             for _ in range(3):
-                async with raw_stream(world, port) as call:
-                    await authenticate(world, call, 0)
-                    for sequence in range(1, 2 * BACKLOG):
-                        await call.write(pb.Frame(sequence=sequence, control=pb.Control(payload=b"x")))
-                    await asyncio.sleep(0.2)  # whatever is let in has come
-            events = []
-            while not server._events.empty():
-                events.append(await server.event())
+                call = await stack.enter_async_context(raw_stream(world, port))
+                await authenticate(world, call, 0)
+                for sequence in range(1, 2 * BACKLOG):
+                    await call.write(pb.Frame(sequence=sequence, control=pb.Control(payload=b"x")))
+                while server._events.qsize() < BACKLOG:
+                    await asyncio.sleep(0.01)
+            honest = await stack.enter_async_context(dialed(world.connection(world.credential(1), port)))
+            await greeted(honest)
+            honest.send(Control(b"last"))  # it comes after whatever else is let in
+            waiting = server._events._queue  # looked at and not taken: taking makes room
+            while Received(1, Control(b"last")) not in waiting:
+                await asyncio.sleep(0.01)
 
-            assert sum(isinstance(event, Received) for event in events) <= BACKLOG
+            assert sum(isinstance(event, Received) and event.index == 0 for event in waiting) == BACKLOG
 
     async def test_a_drop_tells_its_reason(self, world: World) -> None:
         drop = Dropped(3, DropReason.TASK_RAISED, "ValueError", "task.py:7", "abc")
@@ -186,6 +180,16 @@ class TestBounds:
             assert await connection.settled(SOON)
 
             assert [await soon(server.event()) for _ in range(2)] == [Joined(0), Received(0, drop)]
+
+
+async def holds_a_place(world: World, server, call) -> None:
+    """A client that was granted an upload of slot 1, and has sent nothing of it."""
+    await authenticate(world, call, 0)
+    assert await soon(server.event()) == Joined(0)
+    server.gate.open(1)
+    await call.write(pb.Frame(sequence=1, vector_begin=pb.VectorBegin(kind=VectorKind.MASKED, tag=1, length_bytes=4 * 300_000)))
+    while server.gate.in_memory == 0:
+        await asyncio.sleep(0.01)
 
 
 async def one_byte_at_a_time(call) -> None:
